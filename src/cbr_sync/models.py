@@ -1,0 +1,208 @@
+"""What is asked, and what came of it: the shapes that cross the rooms of this package."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NAME_SHOWN = 64
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC with milliseconds, as in ``2026-01-02T03:04:05.678Z``.
+
+    Raises:
+        ValueError: the moment has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"a moment without a time zone: {moment}")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def vault_id(value: object) -> str:
+    """A vault id, lower-cased; ids of CBR are UUIDs.
+
+    Raises:
+        ValueError: the value is not a string that holds a UUID with hyphens.
+    """
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return value.lower()
+    raise ValueError("not a UUID")
+
+
+VaultId = Annotated[str, BeforeValidator(vault_id)]
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+
+class Kind(StrEnum):
+    """What an event is, by its envelope."""
+
+    TIMER = "timer"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+    QUEUE = "queue"
+    NOTIFICATION = "notification"
+    EVENT = "event"
+    DIRECT = "direct"
+
+
+class Status(StrEnum):
+    """What came of one sync.
+
+    ``failed`` is final; ``unfinished`` means that retrying may help. The words of an operation's end
+    follow the API's states: success (``succeeded``, or ``partial`` when some copies failed), skipped,
+    timeout (``timed_out``).
+    """
+
+    ACCEPTED = "accepted"
+    ALREADY_RUNNING = "already_running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    SKIPPED = "skipped"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SyncParam(_Frozen):
+    """One vault to sync, in the API's own words.
+
+    Source: API reference of CBR, ImportCheckpoint, table SyncParam.
+    """
+
+    vault_id: VaultId
+    auto_trigger: StrictBool
+
+
+class VaultSelector(_Frozen):
+    """Every hybrid vault that matches all that is given; nothing given matches all of them."""
+
+    object_type: StrictStr | None = None
+    name: StrictStr | None = None
+    tags: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What is asked for, by its names; values stay out of errors."""
+        return ", ".join(sorted(self.model_fields_set)) or "at all"
+
+
+class Trigger(_Frozen):
+    """The event that asked: its kind, an id that is the same in every delivery, and its own time."""
+
+    kind: Kind
+    id: str
+    time: Timestamp | None = None
+
+
+class Copies(_Frozen):
+    """How many copies an ended operation synced, deleted on the cloud side, and failed to sync."""
+
+    synced: int
+    deleted: int
+    failed: int
+
+
+class OutcomeError(_Frozen):
+    """Why a sync is not what was hoped for, in the API's own words, redacted."""
+
+    code: str
+    message: str
+    request_id: str | None = None
+    http_status: int | None = None
+
+
+class SyncOutcome(_Frozen):
+    """What came of one SyncParam; each gets exactly one."""
+
+    vault_id: VaultId
+    auto_trigger: StrictBool
+    status: Status
+    operation_log_id: str | None = None
+    adopted: bool = Field(default=False, description="found in the logs, not answered to our POST")
+    copies: Copies | None = Field(default=None, description="null until the operation has ended")
+    error: OutcomeError | None = None
+    attempts: int = Field(description="POSTs sent")
+    started_at: Timestamp
+    duration_seconds: float
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key with its secret and, for temporary ones, the security token. Its repr shows none."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+def found(value: object) -> str:
+    """What a rejected value is, in words, without its content: a payload may hold anything."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return "a number"
+        case "":
+            return "an empty string"
+        case str():
+            return f"a string of {len(value)} characters"
+        case list() | tuple():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def name(key: object) -> str:
+    """A key as it can be shown: printable, and cut where it is overlong."""
+    text = key if isinstance(key, str) and key.isidentifier() else repr(key)
+    return text if len(text) <= _NAME_SHOWN else text[:_NAME_SHOWN] + "…"
+
+
+def explain(
+    error: ValidationError,
+    expected: Mapping[str, str],
+    describe: Callable[[str, object], str] = lambda _key, value: found(value),
+) -> list[str]:
+    """One line for each mistake: the key, what was found and what was expected.
+
+    ``expected`` tells by key what stands there; a key that is not in it is an unknown one. ``describe``
+    puts a key's rejected value into words.
+    """
+    lines = []
+    for mistake in error.errors(include_url=False, include_context=False):
+        keys = [part for part in mistake["loc"] if isinstance(part, str)]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{name(part)}" for part in mistake["loc"])
+        known = next((key for key in reversed(keys) if key in expected), None)
+        if mistake["type"] == "extra_forbidden" or known is None:
+            lines.append(f"{where.lstrip('.')}: unknown key; expected one of {', '.join(expected)}")
+        else:
+            was = "nothing" if mistake["type"] == "missing" else describe(known, mistake["input"])
+            lines.append(f"{where.lstrip('.')}: found {was}, expected {expected[known]}")
+    return lines
