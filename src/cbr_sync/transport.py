@@ -1,0 +1,56 @@
+"""One HTTP request, one answer: httpx's exceptions are translated here, for every service we call."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cbr_sync.errors import ApiError, MaybeTaken, NotTaken
+
+if TYPE_CHECKING:
+    from cbr_sync.models import Credentials
+
+_NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
+_SHOWN = 500
+
+
+def send(
+    client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None, timeout_seconds: float
+) -> httpx.Response:
+    """The answer, read to its end, whatever its status; redirects are not followed.
+
+    ``timeout_seconds`` bounds the connecting, and each wait for the other side.
+
+    Raises:
+        NotTaken: there was no connection, or no time left to try one.
+        MaybeTaken: the request was sent, or a part of it, and no whole answer came back.
+        ApiError: an answer came back that cannot be decoded, or the request cannot be sent at all.
+    """
+    if timeout_seconds <= 0:
+        raise NotTaken("CbrSync.OutOfTime", "the invocation's time is used up", sent=False)
+    request.extensions = {**request.extensions, "timeout": httpx.Timeout(timeout_seconds).as_dict()}
+    where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    try:
+        return client.send(request, auth=auth)
+    except _NEVER_CONNECTED as error:
+        message = f"no connection to {where}: {str(error) or type(error).__name__}"
+        raise NotTaken("CbrSync.Unreachable", message) from error
+    except httpx.DecodingError as error:
+        raise ApiError("CbrSync.UnreadableAnswer", f"{where} answered undecodable content") from error
+    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
+        # Its text would show the header that is wrong, which may be a token.
+        raise ApiError("CbrSync.NotSendable", f"the request to {where} cannot be sent") from error
+    except httpx.TransportError as error:
+        message = f"{where} gave no whole answer ({type(error).__name__}); it may have taken the request"
+        raise MaybeTaken("CbrSync.NoAnswer", message) from error
+
+
+def redact(text: str, credentials: Credentials) -> str:
+    """The words of another service on one line, cut, without our keys and what may be a signature."""
+    for secret in (credentials.secret_key, credentials.token, credentials.access_key):
+        text = text.replace(secret, "****") if secret else text
+    text = " ".join(_SIGNATURE.sub("****", text).split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
