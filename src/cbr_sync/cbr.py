@@ -1,0 +1,201 @@
+"""Cloud Backup and Recovery, v3: the calls that cbr-sync makes.
+
+Source: API reference of CBR; paths and fields checked against huaweicloudsdkcbr 3.1.219. What the API
+answers is read tolerantly: unknown fields and states pass, optional blocks may be null or missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from cbr_sync.errors import ApiError
+from cbr_sync.models import VaultId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cbr_sync.api import SignedClient
+    from cbr_sync.models import SyncParam
+
+SYNC_ALREADY_RUNNING = "BackupService.7302"
+ENDED = frozenset({"success", "failed", "skipped", "timeout"})
+PAGE = 1000
+
+
+def _utc(moment: datetime) -> datetime:
+    """The API shows moments with Z, with an offset, and naive; naive ones are UTC (inferred)."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_Moment = Annotated[datetime, AfterValidator(_utc)]
+
+
+class _SyncRespBody(BaseModel):
+    operation_log_id: str = Field(min_length=1)
+    vault_id: str
+
+
+class _ImportCheckpointResponse(BaseModel):
+    sync: _SyncRespBody
+
+
+class _OpErrorInfo(BaseModel):
+    code: str | None = None
+    message: str | None = None
+
+
+class _OpExtendInfoSync(BaseModel):
+    sync_backup_num: int | None = None
+    delete_backup_num: int | None = None
+    err_sync_backup_num: int | None = None
+
+
+class _OpExtraInfo(BaseModel):
+    sync: _OpExtendInfoSync | None = None
+
+
+class OperationLog(BaseModel):
+    """One operation; ``status`` is an open set of which ``ENDED`` are over."""
+
+    id: str
+    status: str
+    created_at: _Moment
+    vault_id: str | None = None
+    error_info: _OpErrorInfo | None = None
+    extra_info: _OpExtraInfo | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state is one of those that are over."""
+        return self.status in ENDED
+
+
+class _ShowOpLogResponse(BaseModel):
+    operation_log: OperationLog
+
+
+class _Page(BaseModel):
+    count: int
+
+    @property
+    def size(self) -> int:
+        """How many rows this page holds."""
+        raise NotImplementedError
+
+
+class _ListOpLogsResponse(_Page):
+    operation_logs: list[OperationLog]
+
+    @property
+    def size(self) -> int:
+        return len(self.operation_logs)
+
+
+class _Tag(BaseModel):
+    key: str
+    value: str = ""
+
+
+class _Billing(BaseModel):
+    object_type: str | None = None
+    status: str | None = None
+
+
+class Vault(BaseModel):
+    """A vault as ListVault shows it; ``billing.status`` is available, lock, frozen, deleting or error."""
+
+    id: VaultId
+    name: str
+    tags: list[_Tag] | None = None
+    billing: _Billing
+
+
+class _ListVaultResponse(_Page):
+    vaults: list[Vault]
+
+    @property
+    def size(self) -> int:
+        return len(self.vaults)
+
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+PageT = TypeVar("PageT", bound=_Page)
+
+
+@dataclass(frozen=True, slots=True)
+class Cbr:
+    """One project's CBR in one region.
+
+    ``timeout_seconds`` is asked for before each request. Every method raises ``ApiError`` and its kinds, as
+    ``SignedClient.call`` does.
+    """
+
+    client: SignedClient
+    endpoint: str
+    project_id: str
+    timeout_seconds: Callable[[], float]
+
+    def import_checkpoint(self, param: SyncParam) -> str:
+        """Start one sync (``POST /v3/{project_id}/checkpoints/sync``); gives its operation_log_id.
+
+        Raises:
+            ApiError: BackupService.7302 when one already runs; the others as for every call.
+        """
+        answer = self.client.call(
+            _ImportCheckpointResponse,
+            "POST",
+            f"{self.endpoint}/v3/{self.project_id}/checkpoints/sync",
+            body={"sync": param.model_dump()},
+            project_id=self.project_id,
+            timeout_seconds=self.timeout_seconds,
+        )
+        if answer.sync.vault_id.lower() != param.vault_id:
+            raise ApiError("CbrSync.UnreadableAnswer", "the API answered for another vault")
+        return answer.sync.operation_log_id
+
+    def show_op_log(self, operation_log_id: str) -> OperationLog:
+        """One operation (``GET /v3/{project_id}/operation-logs/{operation_log_id}``)."""
+        return self._get(
+            _ShowOpLogResponse, f"operation-logs/{quote(operation_log_id, safe='')}"
+        ).operation_log
+
+    def list_sync_logs(
+        self, *, since: datetime | None = None, vault_id: str | None = None
+    ) -> Iterator[OperationLog]:
+        """The syncs that began at this moment or later, of one vault or of all; page by page."""
+        start_time = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else None
+        query = {"operation_type": "sync", "start_time": start_time, "vault_id": vault_id}
+        for page in self._pages(_ListOpLogsResponse, "operation-logs", query):
+            yield from page.operation_logs
+
+    def list_hybrid_vaults(self, *, object_type: str | None, name: str | None) -> Iterator[Vault]:
+        """The hybrid vaults, page by page; without cloud_type the API lists public ones only."""
+        query = {"cloud_type": "hybrid", "object_type": object_type, "name": name}
+        for page in self._pages(_ListVaultResponse, "vaults", query):
+            yield from page.vaults
+
+    def _pages(self, answer: type[PageT], path: str, query: Mapping[str, str | None]) -> Iterator[PageT]:
+        """Every page; ``count`` is the total, and an empty page is the last whatever it says."""
+        given = {key: value for key, value in query.items() if value is not None}
+        offset = 0
+        while True:
+            encoded = urlencode({**given, "limit": PAGE, "offset": offset}, quote_via=quote, safe="~")
+            page = self._get(answer, f"{path}?{encoded}")
+            yield page
+            offset += page.size
+            if not page.size or offset >= page.count:
+                return
+
+    def _get(self, answer: type[AnswerT], path: str) -> AnswerT:
+        return self.client.call(
+            answer,
+            "GET",
+            f"{self.endpoint}/v3/{self.project_id}/{path}",
+            project_id=self.project_id,
+            timeout_seconds=self.timeout_seconds,
+        )
