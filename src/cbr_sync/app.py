@@ -1,0 +1,302 @@
+"""The composition root: settings in, a ready App out; and for each invocation a Session.
+
+An App lives as long as the function's instance, with its connection pool. Keys, the signer, the project and
+the deadline are those of one invocation, and so of a Session.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cbr_sync.api import Project, SignedClient
+from cbr_sync.cbr import Cbr
+from cbr_sync.errors import ApiError, Retryable, SettingsError, SinkError
+from cbr_sync.iam import find_project_id
+from cbr_sync.models import Credentials, OutcomeError, Status, SyncOutcome, SyncParam
+from cbr_sync.retry import Pace, Retry
+from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings, queue_region
+from cbr_sync.sinks import LogSink, emit_all
+from cbr_sync.sync import Asked, Syncer, not_begun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from aws_lambda_powertools import Logger
+
+    from cbr_sync.cbr import Vault
+    from cbr_sync.models import Trigger, VaultSelector
+    from cbr_sync.sinks import CloudEvent, Sink
+
+# Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
+_NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+_HEADER = re.compile(r"[\x21-\x7e]+")
+_AVAILABLE = "available"
+# Kept back from syncing and following, for emitting what is known; short runs keep a fifth of their time.
+EMIT_SECONDS = 5.0
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What a test or a laptop may replace: the clocks, the waiting, the chance and the network."""
+
+    now: Callable[[], datetime] = utc_now
+    retry: Retry = field(default_factory=Retry)
+    transport: httpx.BaseTransport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the platform hands over in one invocation: credentials, project id and webhook secrets."""
+
+    credentials: Credentials | None = None
+    project_id: str | None = None
+    webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+class App:
+    """What lives as long as the function's instance."""
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], logger: Logger, seams: Seams | None = None
+    ) -> None:
+        seams = seams or Seams()
+        self.settings = settings
+        self.environ = environ
+        self.logger = logger
+        self.now = seams.now
+        self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
+        workers = settings.concurrency
+        limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
+        self.http = httpx.Client(transport=seams.transport, limits=limits, mounts=_NO_PROXY)
+        self.found_project_id: str | None = None
+
+    def close(self) -> None:
+        """Close the connections; a platform just freezes them, a laptop plays several instances."""
+        self.http.close()
+
+    def session(self, keys: Callable[[], Keys], remaining_seconds: float) -> Session:
+        """One invocation, which the platform ends after so many seconds."""
+        return Session(self, keys, self.retry.clock() + remaining_seconds, remaining_seconds)
+
+    def credentials(self, keys: Keys) -> Credentials:
+        """The keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
+
+        Raises:
+            SettingsError: there are none, or they cannot stand in a header.
+        """
+        token = self.environ.get("HUAWEICLOUD_SDK_SECURITY_TOKEN")
+        sdk = _from_environ(self.environ, *KEY_NAMES[0], token)
+        samples = _from_environ(self.environ, *KEY_NAMES[1], None)
+        credentials = sdk or keys.credentials or samples
+        if credentials is None:
+            names = ", ".join(KEY_NAMES[0])
+            raise SettingsError([f"{names}: not set, and the platform hands over no keys; set both"])
+        if not all(_HEADER.fullmatch(part) for part in (credentials.access_key, credentials.token or "-")):
+            raise SettingsError(["the access key or the security token holds characters that no header can"])
+        return credentials
+
+
+class Session:
+    """One invocation: vaults found, synced and emitted, all before the platform ends it."""
+
+    def __init__(self, app: App, keys: Callable[[], Keys], ends_at: float, seconds: float) -> None:
+        self._app = app
+        self._read_keys = keys
+        self._work_until = ends_at - min(EMIT_SECONDS, seconds / 5)
+        self._emit_until = ends_at - min(EMIT_SECONDS, seconds / 5) / 10
+        self._pace = Pace()
+        self.keys = keys()
+
+    def discover(self, selector: VaultSelector) -> list[Vault]:
+        """The hybrid vaults that match, and may be named by events.
+
+        Raises:
+            ApiError: and its kinds; the vaults cannot be listed.
+            SettingsError: there are no credentials.
+        """
+        settings = self._app.settings
+        vaults = self._app.retry.call(
+            lambda: list(self._cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name)),
+            until=self._work_until,
+            retry_on=Retryable,
+            pace=self._pace,
+        )
+        return [
+            vault
+            for vault in vaults
+            if _matches(vault, selector)
+            and (not settings.allowed_vaults or vault.id.lower() in settings.allowed_vaults)
+        ]
+
+    def sync(self, asked: Sequence[Asked]) -> list[SyncOutcome]:
+        """One outcome for each SyncParam, in order.
+
+        Raises:
+            SettingsError: there are no credentials.
+        """
+        if not asked:
+            return []
+        app = self._app
+        try:
+            cbr = self._cbr
+        except ApiError as error:
+            return [not_begun(param, trigger, error, app.now()) for param, trigger in asked]
+        syncer = Syncer(
+            cbr=cbr,
+            retry=app.retry,
+            pace=self._pace,
+            now=app.now,
+            logger=app.logger,
+            until=self._work_until,
+            concurrency=app.settings.concurrency,
+            look_first=app.settings.look_first,
+            wait_seconds=app.settings.wait_seconds,
+        )
+        return syncer.sync_all(asked)
+
+    def emit(self, events: Sequence[CloudEvent]) -> None:
+        """Hand the events to every sink.
+
+        Raises:
+            SinkError: one did not take everything, after all were tried.
+        """
+        emit_all(self._sinks(), events, self._emit_until, self._app.retry, self._app.logger)
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source, ``/cbr/{region}/{project_id}``."""
+        settings = self._app.settings
+        region = settings.region or httpx.URL(settings.cbr_endpoint).host
+        return f"/cbr/{region}/{self._known_project_id or 'unknown'}"
+
+    @cached_property
+    def _client(self) -> SignedClient:
+        app = self._app
+        credentials = app.credentials(self.keys)
+        return SignedClient(
+            app.http, credentials, now=app.now, renew=lambda: app.credentials(self._read_keys())
+        )
+
+    @cached_property
+    def _cbr(self) -> Cbr:
+        endpoint = self._app.settings.cbr_endpoint
+        return Cbr(self._client, endpoint, self._project_id(), lambda: self._timeout(self._work_until))
+
+    def _project_id(self) -> str:
+        if self._known_project_id is None:
+            app = self._app
+            app.found_project_id = app.retry.call(
+                lambda: find_project_id(
+                    self._client,
+                    app.settings.iam_url,
+                    app.settings.region or "",
+                    timeout_seconds=lambda: self._timeout(self._work_until),
+                ),
+                until=self._work_until,
+                retry_on=Retryable,
+                pace=self._pace,
+            )
+        return self._known_project_id or ""
+
+    @property
+    def _known_project_id(self) -> str | None:
+        return self._app.settings.project_id or self.keys.project_id or self._app.found_project_id
+
+    def _timeout(self, until: float) -> float:
+        """The seconds that one request may wait for the other side."""
+        return min(self._app.settings.request_timeout_seconds, self._app.retry.left_seconds(until))
+
+    def _sinks(self) -> Iterator[tuple[str, Callable[[], Sink]]]:
+        """The name of each configured sink, and how it is made; only who configures one pays its import."""
+        settings = self._app.settings
+        yield "log", lambda: LogSink(self._app.logger)
+        if settings.sqs_queue_url:
+            yield "sqs", lambda: self._sqs(settings.sqs_queue_url or "")
+        if settings.smn_topic_urn:
+            yield "smn", lambda: self._smn(settings.smn_topic_urn or "")
+        if settings.eventgrid_channel_id:
+            yield "eventgrid", lambda: self._eventgrid(settings.eventgrid_channel_id or "")
+
+    def _sqs(self, queue_url: str) -> Sink:
+        from cbr_sync.sqs import SqsSink  # noqa: PLC0415
+
+        app = self._app
+        url = httpx.URL(queue_url)
+        endpoint = app.environ.get("AWS_ENDPOINT_URL_SQS") or app.environ.get("AWS_ENDPOINT_URL")
+        return SqsSink(
+            app.http,
+            queue_url,
+            endpoint or f"{url.scheme}://{url.netloc.decode('ascii')}",
+            region=queue_region(app.environ) or "",  # Settings.load made sure of it
+            credentials=self._aws_credentials,
+            retry=app.retry,
+            now=app.now,
+            request_timeout_seconds=app.settings.request_timeout_seconds,
+        )
+
+    def _smn(self, topic_urn: str) -> Sink:
+        from cbr_sync.smn import SmnSink  # noqa: PLC0415
+
+        return SmnSink(self._project_of_a_sink(), self._app.settings.smn_url, topic_urn)
+
+    def _eventgrid(self, channel_id: str) -> Sink:
+        from cbr_sync.eventgrid import EventGridSink  # noqa: PLC0415
+
+        return EventGridSink(self._project_of_a_sink(), self._app.settings.eventgrid_url, channel_id)
+
+    def _project_of_a_sink(self) -> Project:
+        """A pace of its own: one service's throttling is none of another's."""
+        try:
+            return Project(self._client, self._project_id(), self._app.retry, Pace(), self._timeout)
+        except ApiError as error:
+            raise SinkError(f"the project is not known: {error}") from error
+
+    def _aws_credentials(self) -> Credentials:
+        environ = self._app.environ
+        key, secret = (environ[name] for name in AWS_KEY_NAMES)
+        return Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None)
+
+
+def skipped(vault: Vault, param: SyncParam, trigger: Trigger, now: datetime) -> SyncOutcome | None:
+    """The outcome of a discovered vault that cannot be synced as it is; None for one that can."""
+    status = vault.billing.status
+    if status in (None, _AVAILABLE):
+        return None
+    message = f"the vault {vault.name} is {status}, not available"
+    return SyncOutcome(
+        **param.model_dump(),
+        status=Status.SKIPPED,
+        error=OutcomeError(code="CbrSync.VaultNotAvailable", message=message),
+        attempts=0,
+        started_at=now,
+        duration_seconds=0,
+        trigger=trigger,
+    )
+
+
+def _matches(vault: Vault, selector: VaultSelector) -> bool:
+    """Whether a vault is what was asked for; the API filters too, but by tags it cannot."""
+    tags = {tag.key: tag.value for tag in vault.tags or ()}
+    return (
+        selector.object_type in (None, vault.billing.object_type)
+        and selector.name in (None, vault.name)
+        and all(tags.get(key) == value for key, value in selector.tags.items())
+    )
+
+
+def _from_environ(
+    environ: Mapping[str, str], ak_name: str, sk_name: str, token: str | None
+) -> Credentials | None:
+    ak, sk = environ.get(ak_name, "").strip(), environ.get(sk_name, "").strip()
+    return Credentials(ak, sk, (token or "").strip() or None) if ak and sk else None

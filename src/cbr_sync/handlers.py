@@ -1,0 +1,340 @@
+"""What each kind of event does, the same on every platform."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from cbr_sync import events, webhook
+from cbr_sync.app import skipped
+from cbr_sync.errors import (
+    ApiError,
+    CbrSyncError,
+    EventError,
+    Retryable,
+    SyncUnfinished,
+    VaultNotAllowed,
+    WebhookRefused,
+)
+from cbr_sync.models import Kind, Status, SyncOutcome, SyncParam
+from cbr_sync.sinks import outcome_event, rejected_event
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
+
+    from cbr_sync.app import App, Keys
+    from cbr_sync.models import Trigger
+
+MAX_WEBHOOK_BYTES = 64 * 1024
+RETRY_AFTER_SECONDS = 30
+_NAMES_SHOWN = 5
+
+Reply = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a door knows of one invocation.
+
+    ``app`` and ``keys`` are made when they are asked for, so that a mistake in the settings meets a
+    webhook's sender as a reply.
+    """
+
+    request_id: str
+    remaining_seconds: float
+    app: Callable[[], App]
+    keys: Callable[[], Keys]
+    logger: Logger
+
+
+def handle(event: object, invocation: Invocation) -> Reply:
+    """What is answered to this event.
+
+    Raises:
+        SyncUnfinished: something is left, and nothing was lost; never for a webhook, nor do the others.
+        EventError: the event cannot be read; it was emitted as rejected.
+        ApiError: the vaults cannot be listed, and never will be; it was emitted as rejected.
+        SettingsError, SinkError: as they say.
+    """
+    kind = events.envelope_of(event).kind
+    with invocation.logger.append_context_keys(request_id=invocation.request_id, kind=kind):
+        if kind is Kind.WEBHOOK:
+            return _answer_webhook(event, invocation)
+        try:
+            run = _Run(invocation)
+            messages = run.messages(event, kind)
+            batch = events.sqs_batch(event)
+            return _serve_batch(run, messages, batch) if batch else _reply(run.serve(messages))
+        except CbrSyncError as error:
+            _tell(invocation.logger, error)
+            raise
+
+
+def _tell(logger: Logger, error: CbrSyncError) -> None:
+    """A line of ours; how a platform logs an exception is its own affair."""
+    logger.error(str(error), extra={"error": type(error).__name__})
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What came of some messages: outcomes as asked, and what is wrong with a message, by its place."""
+
+    outcomes: list[SyncOutcome]
+    rejected: dict[int, EventError | ApiError]
+    unfinished: set[int]
+
+    @property
+    def handed_back(self) -> set[int]:
+        """The messages that another delivery may serve, or has to get rid of."""
+        return self.unfinished.union(self.rejected)
+
+
+class _Run:
+    """One invocation's way through the rooms: messages read, vaults synced, outcomes emitted."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.app = invocation.app()
+        self.session = self.app.session(invocation.keys, invocation.remaining_seconds)
+        self._request_id = invocation.request_id
+
+    def messages(self, event: object, kind: Kind) -> list[events.Message]:
+        """The payloads in this event.
+
+        Raises:
+            EventError: the envelope cannot be read; it was emitted as rejected.
+        """
+        try:
+            return events.messages(event, self._request_id)
+        except EventError as error:
+            self._emit([], [(events.unnamed_trigger(kind, self._request_id), error)])
+            raise
+
+    def serve(self, messages: Sequence[events.Message]) -> _Served:
+        """What came of the messages, emitted; one that cannot be read stops no other.
+
+        Raises:
+            SinkError: a sink did not take everything, after the others did.
+        """
+        plan: dict[str, tuple[SyncParam, Trigger]] = {}
+        outcomes: dict[str, SyncOutcome] = {}
+        vaults: dict[int, list[str]] = {}
+        rejected: dict[int, EventError | ApiError] = {}
+        for number, message in enumerate(messages):
+            try:
+                params = self._params(message, outcomes)
+            except (EventError, ApiError) as error:
+                rejected[number] = error
+                continue
+            vaults[number] = [param.vault_id for param in params]
+            for param in params:
+                plan[param.vault_id] = _later(plan.get(param.vault_id), (param, message.trigger))
+        synced = self.session.sync([asked for vault, asked in plan.items() if vault not in outcomes])
+        outcomes |= {outcome.vault_id: outcome for outcome in synced}
+        ordered = [outcomes[vault] for vault in plan]
+        self._emit(ordered, [(messages[number].trigger, why) for number, why in rejected.items()])
+        left = {vault for vault, outcome in outcomes.items() if outcome.status is Status.UNFINISHED}
+        unfinished = {number for number, own in vaults.items() if not left.isdisjoint(own)}
+        unfinished.update(number for number, why in rejected.items() if isinstance(why, Retryable))
+        return _Served(ordered, rejected, unfinished)
+
+    def _params(self, message: events.Message, outcomes: dict[str, SyncOutcome]) -> list[SyncParam]:
+        """The vaults that a message asks for; those found that cannot be synced get their outcome at once."""
+        settings = self.app.settings
+        asked = events.asked(message, default_vaults=settings.vaults, allowed_vaults=settings.allowed_vaults)
+        if asked.selector is None:
+            return list(asked.params)
+        found = self.session.discover(asked.selector)
+        if not found:
+            raise EventError(f"no hybrid vault matches {asked.selector}, so there is nothing to sync")
+        params = []
+        for vault in found:
+            param = SyncParam(vault_id=vault.id, auto_trigger=asked.auto_trigger)
+            params.append(param)
+            if outcome := skipped(vault, param, message.trigger, self.app.now()):
+                outcomes[param.vault_id] = outcome
+        return params
+
+    def _emit(self, outcomes: Sequence[SyncOutcome], rejected: Sequence[tuple[Trigger, Exception]]) -> None:
+        source, now = self.session.source, self.app.now()
+        self.session.emit(
+            [
+                *(outcome_event(outcome, source) for outcome in outcomes),
+                *(rejected_event(trigger, str(why), source, now) for trigger, why in rejected),
+            ]
+        )
+
+
+def _later(
+    before: tuple[SyncParam, Trigger] | None, asked: tuple[SyncParam, Trigger]
+) -> tuple[SyncParam, Trigger]:
+    """Of two messages for one vault the later: a sync that began after it serves both. No time is latest."""
+    if before is None:
+        return asked
+    return before if _time_of(before[1]) >= _time_of(asked[1]) else asked
+
+
+def _time_of(trigger: Trigger) -> datetime:
+    return trigger.time or datetime.max.replace(tzinfo=UTC)
+
+
+def _serve_batch(run: _Run, messages: Sequence[events.Message], batch: events.SqsBatch) -> Reply:
+    """Partial batch response: what is unreadable or unfinished is handed back, all else acknowledged.
+
+    Source: Lambda Developer Guide, "Reporting batch item failures". A FIFO batch stops at the first
+    unfinished message, so that order holds.
+    """
+    if not batch.in_order:
+        failed = run.serve(messages).handed_back
+    else:
+        failed = set()
+        for number, message in enumerate(messages):
+            served = run.serve([message])
+            if served.handed_back:
+                failed.add(number)
+            if served.unfinished:
+                failed.update(range(number, len(messages)))
+                break
+    return {"batchItemFailures": [{"itemIdentifier": batch.ids[number]} for number in sorted(failed)]}
+
+
+def _reply(served: _Served) -> Reply:
+    """The reply to what has no form of its own.
+
+    Raises:
+        SyncUnfinished, EventError, ApiError: everything else was done and emitted before.
+    """
+    outcomes = served.outcomes
+    counts = Counter(str(outcome.status) for outcome in outcomes)
+    reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in outcomes], "counts": dict(counts)}
+    for error in served.rejected.values():
+        if isinstance(error, Retryable):
+            raise SyncUnfinished(f"the vaults cannot be listed now: {error}", reply) from error
+        raise error
+    left = [outcome for outcome in outcomes if outcome.status is Status.UNFINISHED]
+    if left:
+        raise SyncUnfinished(f"{len(left)} of {len(outcomes)} syncs are unfinished: {_names(left)}", reply)
+    return reply
+
+
+def _names(outcomes: Sequence[SyncOutcome]) -> str:
+    shown = [
+        f"{outcome.vault_id} ({outcome.error.code if outcome.error else outcome.status})"
+        for outcome in outcomes[:_NAMES_SHOWN]
+    ]
+    return ", ".join(shown) + (" and more" if len(outcomes) > _NAMES_SHOWN else "")
+
+
+def _answer_webhook(event: object, invocation: Invocation) -> Reply:
+    """A reply to whatever a stranger sent; no exception leaves here."""
+    multi_value = False
+    try:
+        request = events.http_request(event)
+        multi_value = request.multi_value
+        status, headers, body = _serve_webhook(request, event, invocation)
+    except Exception as error:
+        status, headers, body = _problem(error)
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            invocation.logger.exception("webhook failed")
+        else:
+            invocation.logger.warning("webhook refused", extra={"status": status, "reason": str(error)})
+    return _http_reply(status, headers, body, multi_value=multi_value)
+
+
+_Parts = tuple[HTTPStatus, Mapping[str, str], Mapping[str, Any]]
+
+
+def _serve_webhook(request: events.HttpRequest, event: object, invocation: Invocation) -> _Parts:
+    _check_form(request)
+    run = _Run(invocation)
+    _authenticate(request, run)
+    trigger = events.webhook_trigger(request, event, invocation.request_id)
+    served = run.serve([events.Message(trigger, request.body)])
+    for error in served.rejected.values():
+        raise error
+    status = webhook_status([outcome.status for outcome in served.outcomes])
+    body = {"outcomes": [outcome.model_dump(mode="json") for outcome in served.outcomes]}
+    return status, {"Content-Type": "application/json", **_MORE_HEADERS.get(status, {})}, body
+
+
+def _check_form(request: events.HttpRequest) -> None:
+    if request.method != "POST":
+        raise WebhookRefused(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is served here")
+    if len(request.body) > MAX_WEBHOOK_BYTES:
+        raise WebhookRefused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_WEBHOOK_BYTES} bytes are read"
+        )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise WebhookRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type has to be application/json")
+
+
+def _authenticate(request: events.HttpRequest, run: _Run) -> None:
+    settings = run.app.settings
+    if settings.webhook_auth == "platform":
+        return
+    secrets = [secret.get_secret_value() for secret in settings.webhook_secrets] + [
+        *run.session.keys.webhook_secrets
+    ]
+    if not secrets:
+        raise WebhookRefused(HTTPStatus.UNAUTHORIZED, "no webhook is accepted here: no secret is configured")
+    webhook.verify(request.headers, request.body, secrets, now=run.app.now().timestamp())
+
+
+def webhook_status(statuses: Sequence[Status]) -> HTTPStatus:
+    """The HTTP status for these outcomes: 200, 207 where they are mixed, 502 and 503 where none is well."""
+    if all(status in _WELL for status in statuses):
+        return HTTPStatus.OK
+    if all(status is Status.UNFINISHED for status in statuses):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.BAD_GATEWAY if all(status in _BAD for status in statuses) else HTTPStatus.MULTI_STATUS
+
+
+_WELL = frozenset({Status.ACCEPTED, Status.ALREADY_RUNNING, Status.SUCCEEDED, Status.SKIPPED})
+_BAD = frozenset({Status.FAILED, Status.TIMED_OUT})
+
+
+def _problem(error: Exception) -> _Parts:
+    """An error as RFC 9457 has it; of an unforeseen one no detail leaks."""
+    detail = str(error)
+    match error:
+        case WebhookRefused(status=refused):
+            status = refused
+        case VaultNotAllowed():
+            status = HTTPStatus.FORBIDDEN
+        case EventError():
+            status = HTTPStatus.BAD_REQUEST
+        case Retryable():
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        case ApiError():
+            status = HTTPStatus.BAD_GATEWAY
+        case _:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            detail = "the request could not be served; the reason is in the function's log"
+    body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    return status, {"Content-Type": "application/problem+json", **_MORE_HEADERS.get(status, {})}, body
+
+
+_MORE_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Standard-Webhooks"},
+    HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
+
+
+def _http_reply(
+    status: HTTPStatus, headers: Mapping[str, str], body: Mapping[str, Any], *, multi_value: bool
+) -> Reply:
+    """The form that API Gateway, Function URL, ALB and APIG all understand."""
+    shown = (
+        {"multiValueHeaders": {key: [value] for key, value in headers.items()}}
+        if multi_value
+        else {"headers": dict(headers)}
+    )
+    return {"statusCode": int(status), **shown, "body": json.dumps(body), "isBase64Encoded": False}
