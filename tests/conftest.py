@@ -1,0 +1,35 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from world import World
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the machine decides what a test sees."""
+    for name in os.environ:
+        ours = ("AWS_", "CBR_SYNC_", "CLOUD_SDK_", "HUAWEICLOUD_", "POWERTOOLS_", "RUNTIME_")
+        if name.startswith(ours) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def world() -> World:
+    """A fresh world."""
+    return World()
+
+
+@pytest.fixture
+def log_lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    """What was logged since the last call, a dict a line."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]

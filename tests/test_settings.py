@@ -1,0 +1,428 @@
+"""Settings: what an operator may set, what comes of it, and every mistake told at once."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cbr_sync.errors import SettingsError
+from cbr_sync.settings import Settings, queue_region, webhook_secret
+from world import FILE, VMWARE, secret_text
+
+KEYS = {"HUAWEICLOUD_SDK_AK": "made-up", "HUAWEICLOUD_SDK_SK": "made-up"}
+AWS_KEYS = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
+ENOUGH = {"CBR_SYNC_REGION": "cn-north-4", **KEYS, **AWS_KEYS}
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes"
+PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
+
+
+def load(**more: str) -> Settings:
+    """The settings of an operator who has set enough, and these."""
+    return Settings.load({**ENOUGH, **more})
+
+
+def mistakes(environ: dict[str, str], **platform: bool) -> tuple[str, ...]:
+    """A line for each mistake; the error's text has them all."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environ, **platform)
+    assert str(caught.value).splitlines() == [
+        "the settings are wrong:",
+        *(f"  {line}" for line in caught.value.mistakes),
+    ]
+    return caught.value.mistakes
+
+
+def test_little_has_to_be_set() -> None:
+    """Region and keys; all else has a default, and variables of others do not matter."""
+    settings = load(PATH="/bin", AWS_REGION="eu-west-1", CBR_SYNCED="yes")
+    assert settings.model_dump() == {
+        "region": "cn-north-4",
+        "endpoint": None,
+        "iam_endpoint": None,
+        "project_id": None,
+        "secret_id": None,
+        "vaults": (),
+        "allowed_vaults": (),
+        "wait_seconds": 0,
+        "look_first": True,
+        "max_attempts": 5,
+        "request_timeout_seconds": 10,
+        "concurrency": 16,
+        "webhook_secrets": (),
+        "webhook_auth": "signature",
+        "sqs_queue_url": None,
+        "smn_topic_urn": None,
+        "smn_endpoint": None,
+        "eventgrid_channel_id": None,
+        "eventgrid_endpoint": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("endpoint", "https://cbr.example.com", "https://cbr.example.com"),
+        ("endpoint", "https://CBR.example.com:8443/", "https://CBR.example.com:8443"),
+        ("endpoint", " https://a? ", "https://a"),
+        ("endpoint", "https://[2001:db8::1]:443", "https://[2001:db8::1]:443"),
+        ("endpoint", "http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("endpoint", "http://localhost", "http://localhost"),
+        ("endpoint", "http://[::1]:1", "http://[::1]:1"),
+        ("iam_endpoint", "http://localhost:9000", "http://localhost:9000"),
+        ("project_id", PROJECT_ID, PROJECT_ID),
+        ("project_id", "x" * 64, "x" * 64),
+        ("secret_id", "prod/cbr-sync", "prod/cbr-sync"),
+        ("secret_id", "arn:aws:secretsmanager:eu-west-1:1:secret:a-x", None),
+        ("vaults", f"{VMWARE.upper()}, {FILE}", (VMWARE, FILE)),
+        ("vaults", f",{VMWARE}\n{FILE},", (VMWARE, FILE)),
+        ("vaults", "hybrid", ("hybrid",)),
+        ("allowed_vaults", VMWARE, (VMWARE,)),
+        ("wait_seconds", "90.5", 90.5),
+        ("look_first", "false", False),
+        ("smn_topic_urn", "urn:smn:cn-north-4:f841e01f:backup", "urn:smn:cn-north-4:f841e01f:backup"),
+        ("smn_endpoint", "https://smn.example.com", "https://smn.example.com"),
+        ("eventgrid_channel_id", "4b26115b-778e-41ec", "4b26115b-778e-41ec"),
+        ("eventgrid_endpoint", "http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("max_attempts", "1", 1),
+        ("max_attempts", "20", 20),
+        ("request_timeout_seconds", "0.1", 0.1),
+        ("request_timeout_seconds", "120", 120),
+        ("concurrency", "1", 1),
+        ("concurrency", "100", 100),
+        ("webhook_auth", "signature", "signature"),
+        ("webhook_auth", "platform", "platform"),
+        ("sqs_queue_url", QUEUE, QUEUE),
+        ("sqs_queue_url", f"{QUEUE}.fifo", f"{QUEUE}.fifo"),
+        ("sqs_queue_url", "http://localhost:4566/queue/eu-west-1/0/q", None),
+    ],
+)
+def test_a_good_value_is_taken(name: str, text: str, value: object) -> None:
+    """Spaces around it do not count; None stands for the text itself."""
+    assert getattr(load(**{f"CBR_SYNC_{name.upper()}": text}), name) == (text if value is None else value)
+
+
+NO_ENDPOINTS = [
+    *("cbr.example.com", "//cbr.example.com", "ftp://a", "https://", "https:a", "https://:443", "https://?a"),
+    *("http://a", "http://cbr.example.com", "http://127.0.0.2", "http://localhost.example.com"),
+    *("https://user@a", "https://user:pw@a", "https://:pw@a", "https://@a", "http://a@localhost"),
+    *("https://a/v3", "https://a//b", "https://a/;p", "https://a?b=c", "https://a#b"),
+    *("https://a:0", "https://a:65536", "https://a:b", "https://a:-1", "https://[::1", "https://[::g]"),
+    *("https://a b", "https://a%20b", "https://a\\b", "https://a,b", "https://a\x00", "https://a|https://b"),
+]
+
+
+@pytest.mark.parametrize("text", NO_ENDPOINTS)
+def test_an_endpoint_is_scheme_host_and_port(text: str) -> None:
+    """Plain http is for loopback alone, so that nothing goes over a network in clear."""
+    for name in ("CBR_SYNC_ENDPOINT", "CBR_SYNC_IAM_ENDPOINT"):
+        (line,) = mistakes({**ENOUGH, name: text})
+        assert line.startswith(f"{name}: found ")
+        assert line.endswith(", expected an https URL of scheme, host and port (http on loopback only)")
+        assert "pw" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            ("REGION", text)
+            for text in ["cn", "cn-north", "CN-NORTH-4", "cn-north-4/", "cn-north-1234", "-", "é"]
+        ),
+        *(
+            ("REGION", text)
+            for text in ["cn-north-4.evil.com", "evil.com#cn-north-4", "cn-north-4\ncn-north-4"]
+        ),
+        *(("PROJECT_ID", text) for text in ["a/b", "../x", "{project_id}", "x" * 65, "é", "a b"]),
+        *(("SECRET_ID", text) for text in ["a b", "a?b", "a&secretId=b", "é", "a#b"]),
+        *(
+            ("VAULTS", text)
+            for text in [f"hybrid,{VMWARE}", VMWARE[:-1], f"{{{VMWARE}}}", VMWARE.replace("-", ""), "é"]
+        ),
+        *(("VAULTS", text) for text in [f"{VMWARE};{FILE}", f"{VMWARE},x", f"{VMWARE}/sync"]),
+        *(("ALLOWED_VAULTS", text) for text in ["*", f"{FILE}, {VMWARE}x"]),
+        *(("WAIT_SECONDS", text) for text in ["-1", "86401", "nan", "soon"]),
+        *(("LOOK_FIRST", text) for text in ["perhaps", "2"]),
+        *(("SMN_TOPIC_URN", text) for text in ["backup", "urn:smn:cn-north-4:f841e01f:a/b"]),
+        *(("EVENTGRID_CHANNEL_ID", text) for text in ["a/b", "x" * 65]),
+        *(("MAX_ATTEMPTS", text) for text in ["0", "21", "-1", "1.5", "five", "1e1", "٣", "9" * 40]),
+        *(
+            ("REQUEST_TIMEOUT_SECONDS", text)
+            for text in ["0", "0.09", "120.1", "-1", "nan", "inf", "1e999", "10s"]
+        ),
+        *(("CONCURRENCY", text) for text in ["0", "101", "all"]),
+        *(("WEBHOOK_AUTH", text) for text in ["none", "Platform", "signature,platform"]),
+        *(
+            ("SQS_QUEUE_URL", text)
+            for text in ["outcomes", "https://a", "https://a/", "https://a/b/", "https://a//b"]
+        ),
+        *(
+            ("SQS_QUEUE_URL", text)
+            for text in [f"{QUEUE}?a", f"{QUEUE}#a", f"{QUEUE}.other", "https://a/b c"]
+        ),
+        *(
+            ("SQS_QUEUE_URL", text)
+            for text in ["http://a/b", "https://u:pw@a/b", "https://:pw@a/b", "https://[a/b"]
+        ),
+    ],
+)
+def test_a_bad_value_is_told_by_name(name: str, text: str) -> None:
+    """What was found, and what is expected there."""
+    (line,) = mistakes({**ENOUGH, f"CBR_SYNC_{name}": text})
+    description = Settings.model_fields[name.lower()].description
+    assert line.startswith((f"CBR_SYNC_{name}: found ", f"CBR_SYNC_{name}["))
+    assert line.endswith(f", expected {description}")
+    assert "pw" not in line
+
+
+def test_a_long_value_is_only_counted() -> None:
+    """A short one is shown, for that helps most."""
+    assert "found 'cn-north', expected" in mistakes({**ENOUGH, "CBR_SYNC_REGION": "cn-north"})[0]
+    assert "found a string of 33 characters, " in mistakes({**ENOUGH, "CBR_SYNC_REGION": "x" * 33})[0]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """An operator mends them in one go: the missing, the wrong and the unknown."""
+    environ = {
+        "CBR_SYNC_ENDPOINT": "nonsense",
+        "CBR_SYNC_VAULTS": f"a,{VMWARE},b",
+        "CBR_SYNC_WEBHOOK_SECRET": "made-up",
+        "CBR_SYNC_SQS_QUEUE_URL": QUEUE,
+        "CBR_SYNC_MAX_ATTEMPTS": "0",
+        "CBR_SYNC_CONCURENCY": "4",
+    }
+    assert sorted(line.partition(":")[0] for line in mistakes(environ)) == [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "CBR_SYNC_CONCURENCY",
+        "CBR_SYNC_ENDPOINT",
+        "CBR_SYNC_MAX_ATTEMPTS",
+        "CBR_SYNC_PROJECT_ID",
+        "CBR_SYNC_VAULTS[0]",
+        "CBR_SYNC_VAULTS[2]",
+        "CBR_SYNC_WEBHOOK_SECRET",
+        "HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK",
+    ]
+
+
+@pytest.mark.parametrize("name", ["CBR_SYNC_VAULT", "CBR_SYNC_", "CBR_SYNC_region", "CBR_SYNC_X\n"])
+def test_an_unknown_name_is_a_mistake(name: str) -> None:
+    """A typing error would be a setting that silently does nothing; its value may be a secret."""
+    (line,) = mistakes({**ENOUGH, name: "hunter2"})
+    assert name.strip() in line
+    assert "unknown key; expected one of CBR_SYNC_REGION, " in line
+    assert "hunter2" not in line
+
+
+def test_empty_counts_as_unset() -> None:
+    """Templates leave empty what an operator leaves out, be its name known or not."""
+    names = [field.alias or "" for field in Settings.model_fields.values()]
+    empty = dict.fromkeys([*names, "CBR_SYNC_OTHER", "HUAWEICLOUD_SDK_PROJECT_ID"], " ")
+    assert Settings.load({**empty, **ENOUGH}) == load()
+    assert [line.partition(":")[0] for line in mistakes({**empty, "HUAWEICLOUD_SDK_AK": "a"})] == [
+        "CBR_SYNC_REGION",
+        "HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK",
+    ]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "b"},
+        {"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "b"},
+        {"CBR_SYNC_SECRET_ID": "cbr-sync"},
+    ],
+)
+def test_keys_come_from_one_place_or_another(found: dict[str, str]) -> None:
+    """The vendor's names, those of the samples, a secret; half a pair of each is none."""
+    region = {"CBR_SYNC_REGION": "cn-north-4"}
+    assert Settings.load({**region, **found}).region == "cn-north-4"
+    assert Settings.load(region, credentials_given=True).region == "cn-north-4"
+    (line,) = mistakes({**region, "HUAWEICLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "b"})
+    assert line.startswith("HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK: not set; ")
+
+
+def test_a_region_or_an_endpoint_is_needed() -> None:
+    """Without either there is nowhere to call."""
+    assert mistakes(KEYS) == (
+        "CBR_SYNC_REGION: not set; set it to the region of the vaults, such as cn-north-4",
+    )
+
+
+def test_an_endpoint_alone_needs_a_project_id() -> None:
+    """It is looked up by region; the platform may hand one over."""
+    environ = {"CBR_SYNC_ENDPOINT": "https://cbr.example.com", **KEYS}
+    assert mistakes(environ) == (
+        "CBR_SYNC_PROJECT_ID: not set; it can be looked up only where CBR_SYNC_REGION is set",
+    )
+    for more in ("CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"):
+        assert Settings.load({**environ, more: PROJECT_ID}).project_id == PROJECT_ID
+    assert Settings.load({**environ, "CBR_SYNC_REGION": "cn-north-4"}).project_id is None
+    assert Settings.load(environ, project_id_given=True).project_id is None
+
+
+def test_the_vendors_name_of_the_project_id_counts_and_is_checked() -> None:
+    """Ours goes first; a wrong one would end up in a path."""
+    assert load(HUAWEICLOUD_SDK_PROJECT_ID=f" {PROJECT_ID} ").project_id == PROJECT_ID
+    assert load(HUAWEICLOUD_SDK_PROJECT_ID=PROJECT_ID, CBR_SYNC_PROJECT_ID="ours").project_id == "ours"
+    (line,) = mistakes({**ENOUGH, "HUAWEICLOUD_SDK_PROJECT_ID": "../v3/evil"})
+    assert line.startswith("CBR_SYNC_PROJECT_ID: found '../v3/evil', expected a project id")
+    assert line.endswith("here or in HUAWEICLOUD_SDK_PROJECT_ID")
+
+
+def test_a_queue_needs_the_keys_of_aws() -> None:
+    """Each that is missing is named."""
+    environ = {**ENOUGH, "CBR_SYNC_SQS_QUEUE_URL": QUEUE, "AWS_SECRET_ACCESS_KEY": ""}
+    assert mistakes(environ) == ("AWS_SECRET_ACCESS_KEY: not set; CBR_SYNC_SQS_QUEUE_URL needs it",)
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+    """The vendor's own tables: the regions of CBR, and where IAM answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # the SDK writes there
+        regions = import_module("huaweicloudsdkcbr.v1.region.cbr_region").CbrRegion.static_fields
+        yield regions, import_module("huaweicloudsdkcore.auth.endpoint").get_iam_endpoint_by_id
+
+
+def test_each_region_has_the_vendors_endpoints(vendor: tuple[Any, Any]) -> None:
+    """All 34 are known by their form, so that new ones are too."""
+    regions, iam_endpoint = vendor
+    assert len(regions) >= 34
+    for region_id, region in regions.items():
+        settings = load(CBR_SYNC_REGION=region_id)
+        assert [settings.cbr_endpoint] == region.endpoints
+        if region_id != "eu-west-101":
+            assert settings.iam_url == iam_endpoint(region_id, "https://iam.myhuaweicloud.com")
+
+
+@pytest.mark.parametrize(
+    ("more", "cbr_endpoint", "iam_url"),
+    [
+        (
+            {"CBR_SYNC_REGION": "eu-west-101"},
+            "https://cbr.eu-west-101.myhuaweicloud.com",
+            "https://iam.eu-west-101.myhuaweicloud.eu",
+        ),
+        (
+            {"CBR_SYNC_REGION": "eu-west-101", "CBR_SYNC_IAM_ENDPOINT": "https://iam.b"},
+            "https://cbr.eu-west-101.myhuaweicloud.com",
+            "https://iam.b",
+        ),
+        (
+            {"CBR_SYNC_ENDPOINT": "https://cbr.a", "CBR_SYNC_IAM_ENDPOINT": "https://iam.b"},
+            "https://cbr.a",
+            "https://iam.b",
+        ),
+        (
+            {"CBR_SYNC_REGION": "", "CBR_SYNC_ENDPOINT": "https://cbr.a", "CBR_SYNC_PROJECT_ID": "p"},
+            "https://cbr.a",
+            "https://iam.myhuaweicloud.com",
+        ),
+    ],
+)
+def test_an_endpoint_goes_before_the_regions(more: dict[str, str], cbr_endpoint: str, iam_url: str) -> None:
+    """The vendor's tables may be wrong for a region, as they seem to be for eu-west-101."""
+    settings = load(**more)
+    assert (settings.cbr_endpoint, settings.iam_url) == (cbr_endpoint, iam_url)
+
+
+@pytest.mark.parametrize(
+    ("environ", "region"),
+    [
+        ({"CBR_SYNC_SQS_QUEUE_URL": QUEUE, "AWS_REGION": "us-east-1"}, "eu-west-1"),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "https://sqs.cn-north-1.amazonaws.com.cn/1/q"}, "cn-north-1"),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.api.aws/1/q"}, "eu-west-1"),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "https://eu-west-1.queue.amazonaws.com/1/q"}, "eu-west-1"),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "http://localhost:4566/1/q", "AWS_REGION": "us-east-1"}, "us-east-1"),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "https://evil.com/sqs.eu-west-1.amazonaws.com/q"}, None),
+        ({"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-west-2"}, "us-east-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-west-2"}, "us-west-2"),
+        ({}, None),
+    ],
+)
+def test_the_region_of_a_queue_is_in_its_url_or_the_platforms(
+    environ: dict[str, str], region: str | None
+) -> None:
+    """A queue need not be where the function is."""
+    assert queue_region(environ) == region
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_a_webhook_secret_is_base64_with_a_prefix(size: int) -> None:
+    """Of 24 to 64 bytes, as the specification says."""
+    secret = bytes(range(64, 64 + size))
+    assert webhook_secret(secret_text(secret)) == secret
+
+
+NO_SECRETS = [
+    *("", "whsec_", secret_text(b"x" * 23), secret_text(b"x" * 65), secret_text().removeprefix("whsec_")),
+    *(
+        secret_text().replace("whsec_", "whsk_"),
+        "x" + secret_text(),
+        secret_text() + "!",
+        f" {secret_text()}",
+    ),
+    *(
+        secret_text(b"x" * 25).rstrip("="),
+        secret_text(b"\xff" * 24).replace("/", "_"),
+        "whsec_größe",
+        "\ud800",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", NO_SECRETS)
+def test_what_is_no_webhook_secret_is_refused_unseen(text: str) -> None:
+    """The error says no more than that."""
+    with pytest.raises(
+        ValueError, match=r"^(not a webhook secret|string argument should contain only ASCII.*)$"
+    ):
+        webhook_secret(text)
+
+
+def test_several_secrets_stand_beside_each_other() -> None:
+    """The old one and the new one, while they rotate; one bad among them is a mistake."""
+    old, new = b"old secret of some 30 bytes...", b"new secret of some 30 bytes..."
+    settings = load(CBR_SYNC_WEBHOOK_SECRET=f"{secret_text(old)}  {secret_text(new)}")
+    assert [secret.get_secret_value() for secret in settings.webhook_secrets] == [old, new]
+    (line,) = mistakes({**ENOUGH, "CBR_SYNC_WEBHOOK_SECRET": f"{secret_text(old)} whsec_x"})
+    assert line.startswith("CBR_SYNC_WEBHOOK_SECRET: found a string of ")
+
+
+ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@given(before=st.sampled_from(["", "whsec_", "whsk_", '"', "https://:"]) | ODD, after=ODD | st.just("@a"))
+def test_a_secret_is_never_shown(before: str, after: str) -> None:
+    """However an operator mistypes it, or where: no error tells it."""
+    text = f"{before}hunter2{after}"
+    with pytest.raises(SettingsError) as caught:
+        load(CBR_SYNC_WEBHOOK_SECRET=text)
+    assert "hunter2" not in f"{caught.value}{caught.value!r}{caught.value.mistakes}"
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+    with pytest.raises(ValidationError) as invalid:
+        Settings.model_validate({"CBR_SYNC_WEBHOOK_SECRET": text})
+    assert "hunter2" not in f"{invalid.value}{invalid.value!r}"
+
+
+@given(st.binary(min_size=17, max_size=57).map(b"hunter2".__add__))
+def test_a_good_secret_is_never_shown_either(secret: bytes) -> None:
+    """Neither it nor its base64 stands in what settings show of themselves."""
+    settings = load(CBR_SYNC_WEBHOOK_SECRET=secret_text(secret))
+    shown = f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    assert "hunter2" not in shown
+    assert base64.b64encode(b"hunter").decode() not in shown
+
+
+def test_settings_do_not_change() -> None:
+    """One instance serves many threads."""
+    with pytest.raises(ValidationError, match="frozen"):
+        load().concurrency = 1  # type: ignore[misc]

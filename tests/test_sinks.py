@@ -1,0 +1,142 @@
+"""What is emitted: CloudEvents with ids that last, log lines in JSON, no sink that silences others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cbr_sync.errors import SinkError
+from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, Trigger, rfc3339
+from cbr_sync.sinks import CloudEvent, LogSink, emit_all, make_logger, outcome_event, rejected_event
+from conftest import Lines
+from world import FILE, START, VMWARE, World
+
+SOURCE = "/cbr/cn-north-4/project"
+TRIGGER = Trigger(kind=Kind.TIMER, id="night", time=START)
+
+
+def outcome(**change: Any) -> SyncOutcome:
+    """An outcome, changed so."""
+    fields = {"vault_id": VMWARE, "auto_trigger": True, "status": Status.ACCEPTED, "operation_log_id": "log"}
+    more = {"attempts": 1, "started_at": START, "duration_seconds": 0.5, "trigger": TRIGGER}
+    return SyncOutcome(**{**fields, **more, **change})
+
+
+def test_an_outcome_is_a_cloudevent() -> None:
+    """With all that version 1.0 asks for, and the outcome as its data."""
+    event = outcome_event(outcome(), SOURCE)
+    assert set(event) == {
+        *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"),
+    }
+    assert event["specversion"] == "1.0"
+    assert event["type"] == "cbr-sync.checkpoint.sync.accepted.v1"
+    assert (event["source"], event["subject"]) == (SOURCE, VMWARE)
+    assert event["time"] == "2026-11-23T03:00:00.000Z"
+    assert event["data"] == json.loads(outcome().model_dump_json())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adopted": True},
+        {"attempts": 0},
+        {"started_at": START + timedelta(seconds=60)},
+        {"duration_seconds": 9.0},
+    ],
+)
+def test_the_same_outcome_told_again_has_the_same_id(change: dict[str, Any]) -> None:
+    """Another delivery may have needed another time, or adopted what the first has started."""
+    assert outcome_event(outcome(**change), SOURCE)["id"] == outcome_event(outcome(), SOURCE)["id"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vault_id": FILE},
+        {"status": Status.SUCCEEDED},
+        {"operation_log_id": "another"},
+        {"error": OutcomeError(code="X.1", message="no")},
+        {"trigger": Trigger(kind=Kind.TIMER, id="night", time=START + timedelta(days=1))},
+    ],
+)
+def test_another_outcome_has_another_id(change: dict[str, Any]) -> None:
+    """Another vault, status, operation, error or trigger."""
+    assert outcome_event(outcome(**change), SOURCE)["id"] != outcome_event(outcome(), SOURCE)["id"]
+
+
+def test_a_rejected_event_tells_what_was_wrong() -> None:
+    """Its kind, its id and the reason."""
+    event = rejected_event(TRIGGER, "no JSON", SOURCE, START)
+    assert event["type"] == "cbr-sync.trigger.rejected.v1"
+    assert event["data"] == {"kind": "timer", "id": "night", "error": "no JSON"}
+    assert "subject" not in event
+
+
+def test_a_moment_without_a_zone_is_none() -> None:
+    """It would be told an hour or eight off."""
+    with pytest.raises(ValueError, match="without a time zone"):
+        rfc3339(START.replace(tzinfo=None))
+
+
+def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
+    """Trouble as WARNING; Chinese stays readable, and what UTF-8 cannot hold becomes an escape."""
+    trigger = Trigger(kind=Kind.TIMER, id="夜间", time=START)
+    events = [
+        outcome_event(outcome(trigger=trigger), SOURCE),
+        outcome_event(outcome(status=Status.PARTIAL), SOURCE),
+        rejected_event(TRIGGER, "found \ud800", SOURCE, START),
+    ]
+    LogSink(make_logger({})).emit(events, until=0)
+    lines = log_lines()
+    assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
+    assert [line["outcome"] for line in lines] == events
+    assert {line["service"] for line in lines} == {"cbr-sync"}
+
+
+def test_chinese_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who reads the log reads Chinese."""
+    make_logger({"POWERTOOLS_SERVICE_NAME": "夜间"}).info("夜间")
+    assert '"message":"夜间"' in capsys.readouterr().out
+
+
+class Keeping:
+    """A sink that keeps what it got, and until when."""
+
+    def __init__(self, world: World, seconds: float = 0, error: Exception | None = None) -> None:
+        self.events: list[CloudEvent] = []
+        self.until = 0.0
+        self._world = world
+        self._seconds = seconds
+        self._error = error
+
+    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+        self.events += events
+        self.until = until
+        self._world.sleep(self._seconds)
+        if self._error:
+            raise self._error
+
+
+def test_a_broken_sink_does_not_silence_the_others(world: World, log_lines: Lines) -> None:
+    """All are tried, each in its share of the time; then the error names those that failed."""
+    sinks = {
+        "slow": Keeping(world, 4, SinkError("not taken")),
+        "broken": Keeping(world, 0, ZeroDivisionError("hunter2")),
+        "well": Keeping(world),
+    }
+    event = outcome_event(outcome(), SOURCE)
+    with pytest.raises(SinkError, match=r"^slow: not taken; broken: ZeroDivisionError$"):
+        emit_all(
+            [(name, lambda sink=sink: sink) for name, sink in sinks.items()],  # type: ignore[misc]
+            [event],
+            12,
+            world.retry,
+            make_logger({}),
+        )
+    assert all(sink.events == [event] for sink in sinks.values())
+    assert [sink.until for sink in sinks.values()] == [4, 8, 12]
+    assert log_lines()[0]["message"] == "a sink failed unforeseen"
