@@ -1,0 +1,180 @@
+"""The door of Lambda: its context, its secret, its one App for an instance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from cbr_sync import aws_lambda
+from cbr_sync.aws_lambda import LambdaDoor
+from cbr_sync.errors import SettingsError, SyncUnfinished
+from cbr_sync.local import LaptopLambdaContext
+from cbr_sync.simulator import SIMULATOR_CREDENTIALS
+from world import FILE, VMWARE, World, secret_text, webhook_event
+
+SECRET_ID = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf"
+WITH_SECRET = {
+    "CBR_SYNC_REGION": "cn-north-4",
+    "CBR_SYNC_SECRET_ID": SECRET_ID,
+    "AWS_SESSION_TOKEN": "the-session-token",
+}
+
+
+class Extension:
+    """The Parameters and Secrets extension, in front of the simulator; keeps the requests it got."""
+
+    def __init__(self, world: World, answer: httpx.Response | Exception | str) -> None:
+        self.requests: list[httpx.Request] = []
+        self._cloud = world.simulator.transport()
+        self._answer = answer
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != "localhost":
+            return self._cloud.handle_request(request)
+        self.requests.append(request)
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        if isinstance(self._answer, str):
+            return httpx.Response(200, json={"SecretString": self._answer})
+        return self._answer
+
+
+def whole_secret() -> str:
+    """A secret with all that the function needs."""
+    keys = {"ak": SIMULATOR_CREDENTIALS.access_key, "sk": SIMULATOR_CREDENTIALS.secret_key}
+    return json.dumps({**keys, "webhook_secret": secret_text()})
+
+
+def test_the_deployed_handler_is_a_function_that_reads_nothing_at_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The environment of the first event counts, not that of the import."""
+    monkeypatch.setenv("CBR_SYNC_CONCURRENCY", "none")
+    with pytest.raises(SettingsError, match="CBR_SYNC_CONCURRENCY: found 'none'"):
+        aws_lambda.handler({"vault_id": VMWARE}, LaptopLambdaContext())
+
+
+def test_one_app_serves_all_events_of_an_instance(world: World) -> None:
+    """The connection pool lives as long as the instance; each event is a run of its own."""
+    door = LambdaDoor(world.environ, world.seams())
+    for vault in (VMWARE, FILE):
+        assert door({"vault_id": vault}, LaptopLambdaContext())["counts"] == {"accepted": 1}
+    assert len(world.started) == 2
+
+
+def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> None:
+    """Wrong settings fail each event anew, and right ones work at once."""
+    environ = {**world.environ, "CBR_SYNC_REGION": ""}
+    door = LambdaDoor(environ, world.seams())
+    with pytest.raises(SettingsError):
+        door({"vault_id": VMWARE}, LaptopLambdaContext())
+    environ["CBR_SYNC_REGION"] = "cn-north-4"
+    assert door({"vault_id": VMWARE}, LaptopLambdaContext())["counts"] == {"accepted": 1}
+
+
+def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
+    """One secret holds both; the id is encoded, the platform's token sent, and IAM asked for the project."""
+    extension = Extension(world, whole_secret())
+    event = webhook_event({"vault_id": VMWARE}, world)
+    reply = world.on_lambda(event, WITH_SECRET, transport=httpx.MockTransport(extension))
+    assert reply["statusCode"] == 200
+    (request,) = extension.requests
+    assert str(request.url) == (
+        "http://localhost:2773/secretsmanager/get?secretId="
+        "arn%3Aaws%3Asecretsmanager%3Aeu-west-1%3A123456789012%3Asecret%3Acbr-sync-AbCdEf"
+    )
+    assert request.headers["X-Aws-Parameters-Secrets-Token"] == "the-session-token"
+
+
+def test_a_secret_without_keys_leaves_the_variables_in_charge(world: World) -> None:
+    """A secret may hold the webhook's secret alone."""
+    extension = Extension(world, json.dumps({"webhook_secret": secret_text()}))
+    environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": "cbr-sync"}
+    event = webhook_event({"vault_id": VMWARE}, world)
+    assert world.on_lambda(event, environ, transport=httpx.MockTransport(extension))["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.ConnectError("refused"), "does not answer.*add its layer"),
+        (httpx.Response(400, text="hunter2"), "answers HTTP 400; check the id and the role"),
+        (httpx.Response(200, text="hunter2"), "is not of the form"),
+        ("hunter2", "is not of the form"),
+        ('["hunter2"]', "is not of the form"),
+        ('{"ak": 1, "sk": "hunter2"}', "is not of the form"),
+        ('{"ak": "hunter2"}', "is not of the form"),
+        ('{"webhook_secret": "hunter2"}', "is not of the form"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_a_mistake_in_the_settings(
+    world: World, answer: httpx.Response | Exception | str, words: str
+) -> None:
+    """The error says what to do, and shows nothing of what came back."""
+    transport = httpx.MockTransport(Extension(world, answer))
+    with pytest.raises(SettingsError, match=f"CBR_SYNC_SECRET_ID: .*{words}") as error:
+        world.on_lambda({"vault_id": VMWARE}, WITH_SECRET, transport=transport)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_run_ends_before_the_platform_kills_it(world: World) -> None:
+    """With endless throttling the outcomes are out while there is time left."""
+    world.simulator.add_faults("429*99")
+    with pytest.raises(SyncUnfinished):
+        world.on_lambda({"vault_id": VMWARE}, context=LaptopLambdaContext(timeout_seconds=10))
+    assert world.elapsed < 10
+
+
+def test_without_time_nothing_is_sent(world: World) -> None:
+    """An invocation that begins at its end says so, instead of starting what it cannot tell of."""
+    with pytest.raises(SyncUnfinished, match="OutOfTime"):
+        world.on_lambda({"vault_id": VMWARE}, context=LaptopLambdaContext(timeout_seconds=0))
+    assert world.simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("faults", "error"),
+    [("503*9", SyncUnfinished), ("401", None)],
+)
+def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
+    world: World, faults: str, error: type[Exception] | None
+) -> None:
+    """What fails before the first sync is told for each vault, not thrown away."""
+    world.simulator.add_faults(faults)
+    environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
+    run: Callable[[], object] = lambda: world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)  # noqa: E731
+    if error:
+        with pytest.raises(error, match="2 of 2"):
+            run()
+    else:
+        reply = world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)
+        assert reply["counts"] == {"failed": 2}
+        assert reply["outcomes"][0]["error"]["code"] == "APIGW.0301"
+    assert world.started == []
+
+
+def test_the_project_is_asked_for_once(world: World) -> None:
+    """IAM's answer serves the instance."""
+    environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
+    door = LambdaDoor(environ, world.seams())
+    for vault in (VMWARE, FILE):
+        door({"vault_id": vault}, LaptopLambdaContext())
+    assert [request.path for request in world.simulator.requests].count("/v3/projects") == 1
+
+
+def test_keys_that_no_header_can_hold_are_a_mistake_in_the_settings(world: World) -> None:
+    """A stray character is told of, not sent, and not shown."""
+    environ = {**world.environ, "HUAWEICLOUD_SDK_AK": "hun ter2"}
+    with pytest.raises(SettingsError, match="no header can") as error:
+        world.on_lambda({"vault_id": VMWARE}, environ)
+    assert "hun ter2" not in str(error.value)
+
+
+def test_the_names_of_the_samples_serve_where_the_sdks_are_not_set(world: World) -> None:
+    """Who followed the API page has CLOUD_SDK_AK and CLOUD_SDK_SK."""
+    environ = {key.replace("HUAWEICLOUD_SDK", "CLOUD_SDK"): value for key, value in world.environ.items()}
+    assert "CLOUD_SDK_AK" in environ
+    assert world.on_lambda({"vault_id": VMWARE}, environ)["counts"] == {"accepted": 1}
