@@ -1,0 +1,155 @@
+"""House rules that no linter knows: which way imports go, what is deployed, and that the README is true."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cbr_sync.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src"
+PACKAGE = SRC / "cbr_sync"
+
+# The way of an event, from the top; a module imports only from rungs below its own.
+LADDER = [
+    {"__main__"},
+    {"local"},
+    {"aws_lambda", "functiongraph"},
+    {"handlers"},
+    {"app", "events", "simulator", "webhook"},
+    {"sync"},
+    {"eventgrid", "smn", "sqs"},
+    {"cbr", "iam", "sinks"},
+    {"api"},
+    {"retry"},
+    {"signing", "sigv4", "transport"},
+    {"settings"},
+    {"models"},
+    {"errors"},
+    {"__init__"},
+]
+NOT_DEPLOYED = ["boto3", "botocore", "huaweicloudsdkcore", "huaweicloudsdkcbr", "typer", "rich"]
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of this package that a file imports, at run time or for its types."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "cbr_sync":
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cbr_sync."):
+            found.add((node.module or "").removeprefix("cbr_sync."))
+    return found
+
+
+def test_every_module_has_its_rung() -> None:
+    """A new room is given its place."""
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set().union(*LADDER)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_go_down_the_ladder_only(path: Path) -> None:
+    """One direction, no circles."""
+    rung = next(number for number, modules in enumerate(LADDER) if path.stem in modules)
+    below: set[str] = set().union(*LADDER[rung + 1 :])
+    assert imports(path) <= below
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_no_module_has_a_name_of_the_standard_library(path: Path) -> None:
+    """A loader may put the folder itself on sys.path."""
+    assert path.stem.startswith("__") or path.stem not in sys.stdlib_module_names
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what src/requirements.txt names, and nothing else."""
+    target = tmp_path_factory.mktemp("deployed")
+    requirements = str(SRC / "requirements.txt")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--target", str(target)]
+    subprocess.run([*command, "--requirement", requirements], check=True)
+    return target
+
+
+def run_deployed(deployed: Path, code: str) -> str:
+    """What this code prints in an interpreter that sees the deployed packages and our source alone."""
+    script = f"import sys; sys.path[:0] = [{str(SRC)!r}, {str(deployed)!r}]\n{code}"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_both_doors_open_with_what_is_deployed_alone(deployed: Path) -> None:
+    """Neither boto3 nor the vendor's SDK nor anything for people is needed, or imported where it is there."""
+    code = "import cbr_sync.aws_lambda, index, cbr_sync.sqs, json; print(json.dumps(sorted(sys.modules)))"
+    modules = {name.partition(".")[0] for name in json.loads(run_deployed(deployed, code))}
+    assert modules.isdisjoint(NOT_DEPLOYED)
+    assert {"httpx", "pydantic"} <= modules
+
+
+def test_a_timer_runs_with_what_is_deployed_alone(deployed: Path) -> None:
+    """Also what is imported on the way of an event is there: Powertools, threads, the queue."""
+    code = """
+import httpx, json, os
+from cbr_sync.app import Seams
+from cbr_sync.aws_lambda import LambdaDoor
+
+def api(request):
+    vault = json.loads(request.content)["sync"]["vault_id"]
+    return httpx.Response(200, json={"sync": {"operation_log_id": "log", "vault_id": vault}})
+
+class Context:
+    aws_request_id = "r"
+    get_remaining_time_in_millis = staticmethod(lambda: 10_000)
+
+environ = {"CBR_SYNC_ENDPOINT": "https://cbr.example.com", "CBR_SYNC_PROJECT_ID": "p",
+           "HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s"}
+vaults = ["8d3a8b28-a697-41e2-8d5d-903669f8a02d", "2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02"]
+door = LambdaDoor(environ, Seams(transport=httpx.MockTransport(api)))
+reply = door({"vault_ids": vaults}, Context())
+print(json.dumps([reply["counts"], sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+    counts, modules = json.loads(run_deployed(deployed, code).splitlines()[-1])
+    assert counts == {"accepted": 2}
+    assert set(modules).isdisjoint(NOT_DEPLOYED)
+
+
+def test_only_what_was_given_is_deployed() -> None:
+    """httpx, pydantic, Powertools and what they bring; a new name here is a decision."""
+    pinned = re.findall(
+        r"^([a-z0-9-]+)==", (SRC / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(pinned) == {
+        *("annotated-types", "anyio", "aws-lambda-powertools", "certifi", "h11", "httpcore", "httpx"),
+        *("idna", "jmespath", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection"),
+    }
+
+
+def test_the_readme_names_every_setting_and_only_such() -> None:
+    """Its table is complete, and nothing in it is made up."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = {field.alias for field in Settings.model_fields.values()}
+    assert set(re.findall(r"\bCBR_SYNC_[A-Z_]+[A-Z]", readme)) == known
+
+
+def test_the_readme_names_every_event_file_and_only_such() -> None:
+    """Each trigger has a file to try, and each file is told of."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    files = {f"events/{path.name}" for path in (ROOT / "events").iterdir()}
+    assert set(re.findall(r"events/[a-z0-9-]+\.json", readme)) == files
+
+
+def test_the_readmes_make_targets_exist() -> None:
+    """What it says to type works."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", readme, re.MULTILINE)) != set()
+    assert {a or b for a, b in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", readme, re.MULTILINE)} <= targets
