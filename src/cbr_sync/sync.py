@@ -105,7 +105,7 @@ class Syncer:
             return
         by_vault: dict[str, list[OperationLog]] = {}
         for log in logs:
-            by_vault.setdefault(log.vault_id or "", []).append(log)
+            by_vault.setdefault((log.vault_id or "").lower(), []).append(log)
         for run in runs:
             own = by_vault.get(run.param.vault_id, [])
             run.known = frozenset(log.id for log in own)
