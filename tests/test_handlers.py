@@ -264,6 +264,15 @@ def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
     assert outcome["trigger"] == {"kind": "webhook", "id": "gateway-request-1", "time": None}
 
 
+@pytest.mark.parametrize("webhook_id", ["\ud800", "x" * 9999])
+def test_an_odd_webhook_id_is_made_fit_to_be_told(world: World, log_lines: Lines, webhook_id: str) -> None:
+    """Where the gateway authenticates, nobody has looked at it before us."""
+    event = webhook_event({"vault_id": VMWARE}, world, headers={"webhook-id": webhook_id})
+    reply = world.on_lambda(event, {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform"})
+    assert reply["statusCode"] == 200
+    assert len(emitted(log_lines())[0]["data"]["trigger"]["id"]) <= 256
+
+
 def test_any_of_several_secrets_opens(world: World) -> None:
     """Secrets are rotated without a gap."""
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": f"{secret_text(b'n' * 24)} {secret_text(SECRET)}"}

@@ -125,7 +125,7 @@ def http_request(event: object) -> HttpRequest:
 def webhook_trigger(request: HttpRequest, event: object, request_id: str) -> Trigger:
     """Who asked: the webhook's own id and time, else the gateway's id of the request."""
     context = _object(event if isinstance(event, dict) else {}, "requestContext")
-    own = request.headers.get("webhook-id") or text(context, "requestId")
+    own = text(request.headers, "webhook-id") or text(context, "requestId")
     seconds = request.headers.get("webhook-timestamp", "")
     known = seconds.isdecimal() and len(seconds) <= _SECONDS_DIGITS
     time = datetime.fromtimestamp(int(seconds), UTC) if known else None
