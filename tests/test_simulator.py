@@ -609,6 +609,12 @@ def test_a_fault_that_is_none_is_told(spec: str) -> None:
         parse_faults(spec)
 
 
+def test_a_fault_for_a_vault_that_is_none_is_told(world: World) -> None:
+    """A slip in the id would go unnoticed otherwise."""
+    with pytest.raises(ValueError, match=f"^{VMWARE[:-1]} is no vault here; known are {VMWARE}"):
+        world.simulator.add_faults("503", VMWARE[:-1])
+
+
 def test_the_books_keep_every_request(client: httpx.Client, world: World) -> None:
     """Method, path, vault, and what became of it."""
     world.simulator.add_faults("reset")

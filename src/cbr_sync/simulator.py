@@ -258,9 +258,11 @@ class Simulator:
         Without a vault they meet any request, as the network or the gateway would; for a vault, its syncs.
 
         Raises:
-            ValueError: naming the word that is not known, and those that are.
+            ValueError: naming the word or the vault that is not known, and those that are.
         """
         faults = parse_faults(spec)
+        if vault_id is not None and vault_id.lower() not in self._vaults:
+            raise ValueError(f"{vault_id} is no vault here; known are {', '.join(self._vaults)}")
         with self._lock:
             self._faults.setdefault(vault_id and vault_id.lower(), deque()).extend(faults)
 

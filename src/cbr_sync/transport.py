@@ -40,9 +40,9 @@ def send(
         raise NotTaken("CbrSync.Unreachable", message) from error
     except httpx.DecodingError as error:
         raise ApiError("CbrSync.UnreadableAnswer", f"{where} answered undecodable content") from error
-    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
-        # Its text would show the header that is wrong, which may be a token.
-        raise ApiError("CbrSync.NotSendable", f"the request to {where} cannot be sent") from error
+    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeEncodeError):
+        # Its text would show the header that is wrong, which may be a token; so it is not chained either.
+        raise ApiError("CbrSync.NotSendable", f"the request to {where} cannot be sent") from None
     except httpx.TransportError as error:
         message = f"{where} gave no whole answer ({type(error).__name__}); it may have taken the request"
         raise MaybeTaken("CbrSync.NoAnswer", message) from error
