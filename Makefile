@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 .PHONY: help demo test check format lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 $(READY): pyproject.toml src/requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
