@@ -146,6 +146,26 @@ def test_a_broken_sink_does_not_keep_the_others_from_theirs(world: World) -> Non
     assert [request.url.host.partition(".")[0] for request in services.requests] == ["smn", "eg"]
 
 
+def test_a_sync_that_is_forbidden_is_told_all_the_same(world: World) -> None:
+    """The keys may publish, though they may not sync; and the other way round."""
+    services = Services(world)
+    world.simulator.add_faults("403")
+    reply = run(world, services, VMWARE, FILE, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
+    assert reply["counts"] == {"failed": 2}
+    assert [body["subject"] for body in services.bodies] == [
+        f"cbr-sync: failed: vault {vault}" for vault in (VMWARE, FILE)
+    ]
+
+
+def test_nothing_is_told_with_keys_that_are_wrong(world: World) -> None:
+    """Each refused signature brings the key nearer to its lock."""
+    services = Services(world)
+    world.simulator.add_faults("401")
+    with pytest.raises(SinkError, match=r"APIGW.0301"):
+        run(world, services, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
+    assert services.requests == []
+
+
 def test_a_sink_without_its_project_is_told(world: World) -> None:
     """IAM did not name it; the outcomes are in the log at least."""
     world.simulator.add_faults("503*99")

@@ -430,6 +430,15 @@ def test_temporary_credentials_are_renewed_once(
     assert world.simulator.refused_signatures == refused
 
 
+def test_an_agency_that_is_gone_has_nothing_to_renew(world: World) -> None:
+    """Each vault still gets its outcome."""
+    world.simulator = Simulator(now=world.now, credentials=FRESH)
+    door = FunctionGraphDoor({"CBR_SYNC_REGION": "cn-north-4"}, world.seams())
+    reply = door({"vault_ids": [VMWARE, FILE]}, agency_context(STALE, STALE, Credentials("", "")))
+    assert reply["counts"] == {"failed": 2}
+    assert world.simulator.refused_signatures == 1
+
+
 def test_renewed_credentials_that_are_refused_too_end_it(world: World) -> None:
     """Two refusals at most."""
     other = replace(STALE, token="another-stale-token")

@@ -56,7 +56,8 @@ class SignedClient:
     """Calls signed with one invocation's credentials, over the instance's connection pool.
 
     More than five refused signatures in a row lock an access key for everyone who uses it. So there is one
-    request at a time until an API has accepted the credentials, and after the first refusal none is sent.
+    request at a time until an API has accepted the credentials, and after the first refusal none is sent
+    (after a 403, none of that method to that host: the signature was right, the right was missing).
     ``renew`` gives the credentials as the platform has them now; where they are others than those refused,
     they are tried, once.
     """
@@ -75,7 +76,7 @@ class SignedClient:
         self._renew = renew
         self._renewed = False
         self._accepted = False
-        self._refusals: dict[str, CredentialsRefused] = {}
+        self._refusals: dict[tuple[str, str], CredentialsRefused] = {}
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
 
@@ -120,7 +121,7 @@ class SignedClient:
         self, answer: type[AnswerT], request: httpx.Request, timeout_seconds: Callable[[], float]
     ) -> AnswerT:
         while True:
-            if refusal := self._refusals.get(request.method):
+            if refusal := self._refusals.get(_EVERYTHING) or self._refusals.get(_scope(request)):
                 raise CredentialsRefused(
                     refusal.code,
                     refusal.message,
@@ -132,9 +133,9 @@ class SignedClient:
             try:
                 return self._send(answer, request, credentials, timeout_seconds)
             except CredentialsRefused as refusal:
-                self._replace(credentials, request.method, refusal)
+                self._replace(credentials, request, refusal)
 
-    def _replace(self, refused: Credentials, method: str, refusal: CredentialsRefused) -> None:
+    def _replace(self, refused: Credentials, request: httpx.Request, refusal: CredentialsRefused) -> None:
         """Put other credentials in the place of those refused; without any, nothing is sent any more.
 
         Raises:
@@ -144,10 +145,10 @@ class SignedClient:
             if not self._renewed:
                 self._renewed, self._credentials = True, self._renew() or refused
             if self._credentials == refused:
-                # Who may not read may still write: a forbidden look must not keep the sync from being sent.
-                readable = refusal.http_status != HTTPStatus.FORBIDDEN or method != "GET"
-                for stopped in ("GET", "POST") if readable else ("GET",):
-                    self._refusals.setdefault(stopped, refusal)
+                # Who is known but may not do this may still do that: a forbidden look must not keep a sync
+                # from being sent, nor a forbidden sync the message that tells of it.
+                forbidden = refusal.http_status == HTTPStatus.FORBIDDEN
+                self._refusals.setdefault(_scope(request) if forbidden else _EVERYTHING, refusal)
                 raise refusal
 
     def _send(
@@ -160,7 +161,7 @@ class SignedClient:
         auth = SdkHmacAuth(credentials, self._now)
         response = send(self._client, request, auth=auth, timeout_seconds=timeout_seconds())
         if response.status_code not in _OK:
-            error = self._error(response)
+            error = _error(response, credentials)
             self._accepted = self._accepted or _SIGNATURE_WAS_READ.match(error.code) is not None
             raise error
         self._accepted = True
@@ -168,29 +169,42 @@ class SignedClient:
             return answer.model_validate_json(response.content)
         except ValidationError as error:
             message = f"HTTP {response.status_code}, but not what the API documents: {response.text}"
-            raise self._make(ApiError, "CbrSync.UnreadableAnswer", message, response) from error
+            raise _told(ApiError, "CbrSync.UnreadableAnswer", message, response, credentials) from error
 
-    def _error(self, response: httpx.Response) -> ApiError:
-        answer = _json(response)
-        if response.status_code in _REDIRECT:
-            message = f"HTTP {response.status_code}: the API does not redirect; check the endpoint"
-            return self._make(ApiError, "CbrSync.Redirected", message, response)
+
+_EVERYTHING = ("", "")
+
+
+def _scope(request: httpx.Request) -> tuple[str, str]:
+    return request.url.host, request.method
+
+
+def _error(response: httpx.Response, credentials: Credentials) -> ApiError:
+    answer = _json(response)
+    kind: type[ApiError] = ApiError
+    if response.status_code in _REDIRECT:
+        code = "CbrSync.Redirected"
+        message = f"HTTP {response.status_code}: the API does not redirect; check the endpoint"
+    else:
         code, message = _code_and_message(answer) or (str(response.status_code), response.text)
-        return self._make(classify(code, response.status_code), code, message, response, answer)
+        kind = classify(code, response.status_code)
+    return _told(kind, code, message, response, credentials)
 
-    def _make(
-        self, kind: type[ApiError], code: str, message: str, response: httpx.Response, answer: object = None
-    ) -> ApiError:
-        in_body = answer.get("request_id") if isinstance(answer, dict) else None
-        headers = response.headers
-        request_id = headers.get("X-Request-Id") or headers.get("X-IAM-Trace-Id") or in_body
-        return kind(
-            redact(code, self._credentials),
-            redact(message, self._credentials),
-            request_id=redact(str(request_id), self._credentials) if request_id else None,
-            http_status=response.status_code,
-            retry_after_seconds=_seconds(headers.get("Retry-After")),
-        )
+
+def _told(
+    kind: type[ApiError], code: str, message: str, response: httpx.Response, credentials: Credentials
+) -> ApiError:
+    """The error with what the answer tells beside, and without the keys that the server may have echoed."""
+    answer, headers = _json(response), response.headers
+    in_body = answer.get("request_id") if isinstance(answer, dict) else None
+    request_id = headers.get("X-Request-Id") or headers.get("X-IAM-Trace-Id") or in_body
+    return kind(
+        redact(code, credentials),
+        redact(message, credentials),
+        request_id=redact(str(request_id), credentials) if request_id else None,
+        http_status=response.status_code,
+        retry_after_seconds=_seconds(headers.get("Retry-After")),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,9 +184,14 @@ class Session:
     def _client(self) -> SignedClient:
         app = self._app
         credentials = app.credentials(self.keys)
-        return SignedClient(
-            app.http, credentials, now=app.now, renew=lambda: app.credentials(self._read_keys())
-        )
+        return SignedClient(app.http, credentials, now=app.now, renew=self._renewed)
+
+    def _renewed(self) -> Credentials | None:
+        """The credentials as the platform has them now; None where it has none any more."""
+        try:
+            return self._app.credentials(self._read_keys())
+        except SettingsError:
+            return None
 
     @cached_property
     def _cbr(self) -> Cbr:
@@ -259,7 +264,7 @@ class Session:
         """A pace of its own: one service's throttling is none of another's."""
         try:
             return Project(self._client, self._project_id(), self._app.retry, Pace(), self._timeout)
-        except ApiError as error:
+        except (ApiError, SettingsError) as error:
             raise SinkError(f"the project is not known: {error}") from error
 
     def _aws_credentials(self) -> Credentials:
