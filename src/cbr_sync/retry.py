@@ -91,6 +91,7 @@ class Pace:
         pause = self._paused_until - retry.clock()
         if pause <= 0:
             return
-        if pause >= retry.left_seconds(until):
+        wait = pause + retry.jitter(0, BASE_SECONDS)
+        if wait >= retry.left_seconds(until):
             raise NotTaken("CbrSync.OutOfTime", "the API throttles for longer than the run lasts", sent=False)
-        retry.sleep(pause + retry.jitter(0, BASE_SECONDS))
+        retry.sleep(wait)
