@@ -20,7 +20,7 @@ from cbr_sync.signing import SdkHmacAuth
 from cbr_sync.transport import redact, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     import httpx
@@ -167,9 +167,10 @@ class SignedClient:
         self._accepted = True
         try:
             return answer.model_validate_json(response.content)
-        except ValidationError as error:
+        except ValidationError:
+            # Its text would show the answer, which may echo our keys; so it is not chained.
             message = f"HTTP {response.status_code}, but not what the API documents: {response.text}"
-            raise _told(ApiError, "CbrSync.UnreadableAnswer", message, response, credentials) from error
+            raise _told(ApiError, "CbrSync.UnreadableAnswer", message, response, credentials) from None
 
 
 _EVERYTHING = ("", "")
@@ -255,18 +256,23 @@ def _json(response: httpx.Response) -> object:
 
 def _code_and_message(answer: object) -> tuple[str, str] | None:
     """The last code and message in the answer; the pair may stand at any depth of objects."""
-    found = list(_walk(answer)) if isinstance(answer, dict) else []
+    found = list(_pairs(answer))
     return found[-1] if found else None
 
 
-def _walk(level: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for code, message in _PAIRS:
-        if level.get(code) is not None and level.get(message) is not None:
-            yield str(level[code]), str(level[message])
-            return
-    for value in level.values():
-        if isinstance(value, dict):
-            yield from _walk(value)
+def _pairs(answer: object) -> Iterator[tuple[str, str]]:
+    """Every pair, in order; without recursion, since an answer may be nested deeper than that goes."""
+    levels = [answer]
+    while levels:
+        level = levels.pop()
+        if not isinstance(level, dict):
+            continue
+        for code, message in _PAIRS:
+            if level.get(code) is not None and level.get(message) is not None:
+                yield str(level[code]), str(level[message])
+                break
+        else:
+            levels.extend(reversed(level.values()))
 
 
 def _seconds(retry_after: str | None) -> float | None:

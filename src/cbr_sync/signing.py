@@ -90,6 +90,7 @@ class SdkHmacAuth(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add ``X-Sdk-Date`` and ``Authorization`` to the request, and send it."""
         request.headers["X-Sdk-Date"] = self._now().astimezone(UTC).strftime(DATE_FORMAT)
+        request.headers.pop("X-Security-Token", None)  # of other keys, in an earlier attempt
         if self._credentials.token:
             request.headers["X-Security-Token"] = self._credentials.token
         names, hex_signature = signature(

@@ -32,7 +32,14 @@ _OK = 200
 _SERVER_ERROR = 500
 _TRY_AGAIN = frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KmsThrottled",
+        "LimitExceededException",
         "OverLimit",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
         "RequestThrottled",
         "RequestThrottledException",
         "RequestTimeout",
@@ -43,6 +50,7 @@ _TRY_AGAIN = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionInProgressException",
     }
 )
 
@@ -104,7 +112,7 @@ class SqsSink:
                 lost.append(f"{len(batch.left)} messages not taken: {error}")
             lost += batch.refused
         if lost:
-            raise SinkError("; ".join(lost))
+            raise SinkError("; ".join(redact(line, credentials) for line in lost))
 
     def _entry(self, entry_id: str, event: CloudEvent) -> dict[str, Any]:
         vault_id = event.get("subject")
@@ -180,7 +188,7 @@ def _read(response: httpx.Response, credentials: Credentials) -> list[_Failed]:
 def _error(response: httpx.Response, credentials: Credentials) -> ApiError:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     body = body if isinstance(body, dict) else {}
     typed = body.get("__type") or response.headers.get("x-amzn-errortype") or response.status_code
