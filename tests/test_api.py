@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -11,17 +12,21 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from cbr_sync.api import SignedClient, classify
+from cbr_sync.api import Project, SignedClient, classify
 from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken
-from cbr_sync.iam import find_project_id
 from cbr_sync.models import Credentials
-from cbr_sync.retry import Pace, Retry
-from cbr_sync.transport import redact, send
+from cbr_sync.retry import Pace
+from cbr_sync.signing import signature
 from world import World
 
 KEYS = Credentials("made-up-access-key", "made-up-secret-key", "made-up-token")
 URL = "https://cbr.cn-north-4.myhuaweicloud.com/v3/p/checkpoints/sync"
 Answering = Callable[[httpx.Request], httpx.Response]
+
+
+def shown(error: BaseException) -> str:
+    """All that a platform may log of an error: its text, and what it was raised from."""
+    return "".join(traceback.format_exception(error))
 
 
 class Answer(BaseModel):
@@ -57,7 +62,28 @@ def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(world: World) -> 
     (request,) = seen
     assert json.loads(request.content) == {"a": "é"}
     assert request.headers["X-Project-Id"] == "p"
-    assert "content-type;host;x-project-id;x-sdk-date;x-security-token" in request.headers["Authorization"]
+    names = ["content-type", "host", "x-project-id", "x-sdk-date", "x-security-token"]
+    signed = [(name, request.headers[name]) for name in names]
+    _, hex_signature = signature(KEYS.secret_key, "POST", request.url.path, signed, request.content)
+    assert request.headers["Authorization"] == (
+        f"SDK-HMAC-SHA256 Access={KEYS.access_key}, "
+        f"SignedHeaders={';'.join(names)}, Signature={hex_signature}"
+    )
+
+
+def test_a_question_has_no_body(world: World) -> None:
+    """Nor a content type, nor a project that it was not given."""
+    seen: list[httpx.Request] = []
+
+    def api(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"value": 1})
+
+    call(world, api, body=None)
+    (request,) = seen
+    assert request.content == b""
+    assert request.headers.keys().isdisjoint({"content-type", "x-project-id"})
+    assert request.headers["Accept"] == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +106,11 @@ def test_every_shape_of_an_error_is_read(world: World, body: object, code: str, 
     assert type(error) is ApiError
 
 
-@pytest.mark.parametrize("text", ["<html>gone</html>", "", "[" * 100_000, "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["<html>gone</html>", "", "[" * 100_000, '{"a":' * 5_000 + "1" + "}" * 5_000, "\x00"],
+    ids=["html", "nothing", "an endless list", "a deep object", "a NUL"],
+)
 def test_an_error_that_is_no_json_is_its_status_and_text(world: World, text: str) -> None:
     """On one line, and cut."""
     error = no(world, httpx.Response(404, text=text))
@@ -109,6 +139,8 @@ def test_the_request_id_is_found_wherever_it_stands(
     [
         ("APIGW.0308", 400, NotTaken),
         ("APIG.0308", 429, NotTaken),
+        ("APIGW.0308", 403, NotTaken),
+        ("APIGW.0308", 500, NotTaken),
         ("APIGW.0613", 500, NotTaken),
         ("429", 429, NotTaken),
         ("503", 503, NotTaken),
@@ -126,6 +158,12 @@ def test_the_request_id_is_found_wherever_it_stands(
         ("BackupService.6105", 404, ApiError),
         ("BackupService.6105", 400, ApiError),
         ("BackupService.7300", 400, ApiError),
+        ("BackupService.7302", 400, ApiError),
+        ("BackupService.8600", 403, CredentialsRefused),
+        ("BackupService.1005", 500, MaybeTaken),
+        ("xAPIGW.0308", 404, ApiError),
+        ("APIGW.03081", 404, ApiError),
+        ("404", 404, ApiError),
     ],
 )
 def test_codes_decide_before_the_status_does(code: str, status: int, kind: type[ApiError]) -> None:
@@ -174,85 +212,126 @@ def test_what_the_server_echoes_of_our_keys_is_struck_out(world: World) -> None:
     assert "Signature=****" in told
 
 
+def test_a_success_that_echoes_our_keys_tells_none_of_them(world: World) -> None:
+    """Neither in its error nor in the traceback: a proxy may answer with the request, as a page."""
+    error = no(world, httpx.Response(200, text=f"{KEYS.token} {KEYS.access_key}"))
+    assert error.code == "CbrSync.UnreadableAnswer"
+    assert not any(secret in shown(error) for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or ""))
+
+
+class Gate:
+    """An API that accepts one token and echoes any other; counts what it got of each."""
+
+    def __init__(self, accepted: str, status: int = 401) -> None:
+        self.got: list[tuple[str, str]] = []
+        self._accepted = accepted
+        self._status = status
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        token = request.headers["X-Security-Token"]
+        self.got.append((request.method, token))
+        if token == self._accepted:
+            return httpx.Response(200, json={"value": 1})
+        return httpx.Response(self._status, json={"error_code": "no", "error_msg": f"no {token}"})
+
+
+def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
+    """A client whose platform hands over these credentials, one after the other, on renewal."""
+    http = httpx.Client(transport=httpx.MockTransport(gate))
+    renewals = iter(renewed)
+    return SignedClient(http, KEYS, now=world.now, renew=lambda: next(renewals))
+
+
+def outcomes(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
+    """What comes of these calls, one after the other."""
+    came: list[type[ApiError] | int] = []
+    for method in methods:
+        try:
+            came.append(client.call(Answer, method, URL, timeout_seconds=lambda: 5).value)
+        except ApiError as error:
+            came.append(type(error))
+    return came
+
+
+RENEWED = Credentials("made-up-access-key", "made-up-secret-key", "renewed")
+
+
 @pytest.mark.parametrize(
-    ("raised", "kind", "code"),
+    ("renewed", "accepted", "got", "came"),
     [
-        (httpx.ConnectError("name not known"), NotTaken, "CbrSync.Unreachable"),
-        (httpx.ConnectTimeout(""), NotTaken, "CbrSync.Unreachable"),
-        (httpx.PoolTimeout(""), NotTaken, "CbrSync.Unreachable"),
-        (httpx.ProxyError("407"), NotTaken, "CbrSync.Unreachable"),
-        (httpx.ReadTimeout(""), MaybeTaken, "CbrSync.NoAnswer"),
-        (httpx.WriteTimeout(""), MaybeTaken, "CbrSync.NoAnswer"),
-        (httpx.ReadError(""), MaybeTaken, "CbrSync.NoAnswer"),
-        (httpx.RemoteProtocolError(""), MaybeTaken, "CbrSync.NoAnswer"),
-        (httpx.DecodingError(""), ApiError, "CbrSync.UnreadableAnswer"),
-        (httpx.LocalProtocolError("Illegal header value b'hunter2'"), ApiError, "CbrSync.NotSendable"),
+        pytest.param(RENEWED, "renewed", ["made-up-token", "renewed", "renewed"], [1, 1], id="renewed"),
+        pytest.param(RENEWED, "x", ["made-up-token", "renewed"], [CredentialsRefused] * 2, id="in vain"),
+        pytest.param(KEYS, "x", ["made-up-token"], [CredentialsRefused] * 2, id="the same"),
+        pytest.param(None, "x", ["made-up-token"], [CredentialsRefused] * 2, id="none"),
     ],
 )
-def test_every_break_of_the_connection_has_its_kind(
-    world: World, raised: Exception, kind: type[ApiError], code: str
+def test_refused_credentials_are_renewed_once_and_never_sent_again(
+    world: World, renewed: Credentials | None, accepted: str, got: list[str], came: list[type[ApiError] | int]
 ) -> None:
-    """Never connected is safe to repeat; anything later may have arrived."""
-
-    def api(_request: httpx.Request) -> httpx.Response:
-        raise raised
-
-    error = no(world, api)
-    assert (type(error), error.code, error.http_status) == (kind, code, None)
-    assert "hunter2" not in str(error)
+    """What is asked for after a refusal is refused here, without a request."""
+    gate = Gate(accepted)
+    client = client_at(world, gate, renewed)
+    assert outcomes(client, "POST", "POST") == came
+    assert [token for _, token in gate.got] == got
 
 
-def test_without_time_nothing_is_sent() -> None:
-    """And the error says that nothing was."""
-    client = httpx.Client(transport=httpx.MockTransport(lambda _request: httpx.Response(200)))
-    with pytest.raises(NotTaken, match="time is used up") as error:
-        send(client, client.build_request("GET", URL), auth=None, timeout_seconds=0)
-    assert not error.value.sent
+def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
+    """And that nothing went out."""
+    client = client_at(world, Gate("x"), None)
+    errors = []
+    for _ in range(2):
+        with pytest.raises(CredentialsRefused) as error:
+            client.call(Answer, "POST", URL, timeout_seconds=lambda: 5)
+        errors.append(error.value)
+    first, second = errors
+    assert (first.sent, second.sent) == (True, False)
+    assert (first.code, first.message, first.http_status) == ("no", "no ****", 401)
+    assert (second.code, second.message, second.http_status) == ("no", "no ****", 401)
 
 
-def test_a_long_message_is_cut() -> None:
-    """A page of HTML is nobody's error message."""
-    assert redact("x " * 999, KEYS) == "x " * 249 + "x…"
+def test_who_may_not_look_may_still_sync(world: World) -> None:
+    """A 403 stops requests of its method alone."""
+    gate = Gate("x", status=403)
+    client = client_at(world, gate, None)
+    assert outcomes(client, "GET", "GET", "POST", "POST") == [CredentialsRefused] * 4
+    assert [method for method, _ in gate.got] == ["GET", "POST"]
 
 
-@pytest.mark.parametrize(
-    ("projects", "found"),
-    [([{"id": "p1"}], "p1"), ([], "0 projects"), ([{"id": "p1"}, {"id": "p2"}], "2 projects")],
-)
-def test_iam_has_to_know_one_project(world: World, projects: list[dict[str, str]], found: str) -> None:
-    """More, or none, is the operator's to settle."""
-    answer = httpx.Response(200, json={"projects": projects})
-    client = httpx.Client(transport=httpx.MockTransport(lambda _request: answer))
-    signed = SignedClient(client, KEYS, now=world.now)
-    if len(projects) == 1:
-        assert find_project_id(signed, "https://iam", "cn-north-4", timeout_seconds=lambda: 1) == found
-    else:
-        with pytest.raises(ApiError, match=f"IAM knows {found} named cn-north-4; set CBR_SYNC_PROJECT_ID"):
-            find_project_id(signed, "https://iam", "cn-north-4", timeout_seconds=lambda: 1)
+def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> None:
+    """Also where another call has renewed them meanwhile."""
+
+    def api(request: httpx.Request) -> httpx.Response:
+        token = request.headers["X-Security-Token"]
+        match request.url.path.rpartition("/")[2], token:
+            case "slow", _:
+                client.call(Answer, "GET", f"{URL}/other", timeout_seconds=lambda: 5)
+                return httpx.Response(400, json={"error_code": "no", "error_msg": f"no {token}"})
+            case "other", "made-up-token":
+                return httpx.Response(401)
+            case _:
+                return httpx.Response(200, json={"value": 1})
+
+    client = client_at(world, api, RENEWED)
+    client.call(Answer, "GET", f"{URL}/first", timeout_seconds=lambda: 5)
+    with pytest.raises(ApiError) as error:
+        client.call(Answer, "GET", f"{URL}/slow", timeout_seconds=lambda: 5)
+    assert error.value.message == "no ****"
 
 
-def test_backoff_grows_to_its_cap_with_full_jitter(world: World) -> None:
-    """Half a second, doubled up to twenty, on top of the server's wish."""
-    error = NotTaken("x", "y", retry_after_seconds=3)
-    highest = [world.retry.wait_seconds(attempt, error) for attempt in (1, 2, 6, 7, 99)]
-    assert highest == [3.5, 4, 19, 23, 23]
-    assert Retry(jitter=lambda low, _high: low).wait_seconds(5, NotTaken("x", "y")) == 0
+def test_a_projects_post_is_tried_again_until_a_deadline(world: World) -> None:
+    """Throttled, it is sent another time, and each request has what is left of the time."""
+    waits: list[float] = []
+    answers = [httpx.Response(429), httpx.Response(200, json={"value": 7})]
 
+    def api(request: httpx.Request) -> httpx.Response:
+        waits.append(request.extensions["timeout"]["read"])
+        assert request.headers["X-Project-Id"] == "p"
+        return answers.pop(0)
 
-def test_a_wait_that_would_cross_the_deadline_is_not_begun(world: World) -> None:
-    """Neither our own, nor the one that another worker's throttling imposes."""
-
-    def throttled() -> None:
-        raise NotTaken("APIGW.0308", "slow", http_status=429, retry_after_seconds=30)
-
-    pace = Pace()
-    with pytest.raises(NotTaken, match="slow"):
-        world.retry.call(throttled, until=20, pace=pace)
-    with pytest.raises(NotTaken, match="throttles for longer than the run lasts"):
-        world.retry.call(lambda: None, until=20, pace=pace)
-    assert world.elapsed == 0
-    world.retry.call(lambda: None, until=60, pace=pace)
-    assert world.elapsed == 31
+    client = client_at(world, api)
+    project = Project(client, "p", world.retry, Pace(), lambda until: until - world.elapsed)
+    answer = project.try_again(lambda: project.post(Answer, URL, {"a": 1}, 10), 10)
+    assert (answer.value, waits) == (7, [10, 9.5])
 
 
 def test_a_request_that_waited_for_another_has_less_time(world: World) -> None:

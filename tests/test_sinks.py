@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cbr_sync.errors import SinkError
 from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, Trigger, rfc3339
@@ -40,6 +44,27 @@ def test_an_outcome_is_a_cloudevent() -> None:
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        *(outcome_event(outcome(status=status), SOURCE) for status in Status),
+        rejected_event(TRIGGER, "no JSON", SOURCE, START + timedelta(microseconds=1)),
+    ],
+    ids=lambda event: str(event["type"]),
+)
+def test_every_event_keeps_to_cloudevents(event: CloudEvent) -> None:
+    """Source: CloudEvents 1.0.2, context attributes: names, types, and what may not be empty."""
+    assert all(re.fullmatch("[a-z0-9]{1,20}", name) for name in event)
+    assert all(isinstance(value, str) and value for name, value in event.items() if name != "data")
+    assert (event["specversion"], event["datacontenttype"]) == ("1.0", "application/json")
+    assert str(uuid.UUID(event["id"])) == event["id"]
+    assert re.fullmatch(r"/[a-z0-9/-]+", event["source"])  # a URI-reference
+    assert re.fullmatch(r"cbr-sync\.(checkpoint\.sync|trigger)\.[a-z_]+\.v1", event["type"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"])  # RFC 3339
+    assert datetime.fromisoformat(event["time"]) == START
+    assert json.loads(json.dumps(event)) == event
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"adopted": True},
@@ -66,6 +91,21 @@ def test_the_same_outcome_told_again_has_the_same_id(change: dict[str, Any]) -> 
 def test_another_outcome_has_another_id(change: dict[str, Any]) -> None:
     """Another vault, status, operation, error or trigger."""
     assert outcome_event(outcome(**change), SOURCE)["id"] != outcome_event(outcome(), SOURCE)["id"]
+
+
+def test_the_same_outcome_of_another_project_has_another_id() -> None:
+    """Its source is part of what it is."""
+    assert outcome_event(outcome(), "/cbr/a/b")["id"] != outcome_event(outcome(), SOURCE)["id"]
+
+
+def test_a_rejected_event_told_again_has_the_same_id() -> None:
+    """Whenever it is told; what was wrong, and with which event, makes it another."""
+    first = rejected_event(TRIGGER, "no JSON", SOURCE, START)
+    again = rejected_event(TRIGGER, "no JSON", SOURCE, START + timedelta(seconds=60))
+    other = rejected_event(TRIGGER, "no vault", SOURCE, START)
+    another = rejected_event(Trigger(kind=Kind.TIMER, id="noon", time=START), "no JSON", SOURCE, START)
+    assert first["id"] == again["id"]
+    assert len({event["id"] for event in (first, other, another)}) == 3
 
 
 def test_a_rejected_event_tells_what_was_wrong() -> None:
@@ -95,6 +135,24 @@ def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
     assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
     assert [line["outcome"] for line in lines] == events
     assert {line["service"] for line in lines} == {"cbr-sync"}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
+    """What did not go as it was hoped for; a sync that runs, or was not needed, did."""
+    LogSink(make_logger({})).emit([outcome_event(outcome(status=status), SOURCE)], until=0)
+    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    assert [line["level"] for line in log_lines()] == ["WARNING" if trouble else "INFO"]
+
+
+@given(text=st.text(st.characters(), max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_an_event_holds_is_one_line_of_json(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Line breaks of every script, quotes, control characters and lone surrogates survive."""
+    event = rejected_event(Trigger(kind=Kind.TIMER, id=text, time=START), text, SOURCE, START)
+    LogSink(make_logger({})).emit([event], until=0)
+    line, end = capsys.readouterr().out.split("\n")
+    assert (json.loads(line)["outcome"], end) == (event, "")
 
 
 def test_chinese_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,3 +198,25 @@ def test_a_broken_sink_does_not_silence_the_others(world: World, log_lines: Line
     assert all(sink.events == [event] for sink in sinks.values())
     assert [sink.until for sink in sinks.values()] == [4, 8, 12]
     assert log_lines()[0]["message"] == "a sink failed unforeseen"
+
+
+def test_sinks_that_take_everything_are_not_told_of(world: World, log_lines: Lines) -> None:
+    """Each is made when its turn comes."""
+    well = [Keeping(world), Keeping(world)]
+    events = [outcome_event(outcome(), SOURCE), outcome_event(outcome(vault_id=FILE), SOURCE)]
+    sinks = [("one", lambda: well[0]), ("two", lambda: well[1])]
+    emit_all(sinks, events, 12, world.retry, make_logger({}))
+    assert [sink.events for sink in well] == [events, events]
+    assert log_lines() == []
+
+
+def test_a_sink_that_cannot_be_made_is_a_broken_one(world: World) -> None:
+    """As one whose project is not known."""
+
+    def unmade() -> Keeping:
+        raise SinkError("the project is not known")
+
+    well = Keeping(world)
+    with pytest.raises(SinkError, match=r"^smn: the project is not known$"):
+        emit_all([("smn", unmade), ("well", lambda: well)], [{}], 12, world.retry, make_logger({}))
+    assert well.events == [{}]

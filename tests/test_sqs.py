@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.retries import standard
 from moto.server import ThreadedMotoServer
 
 from cbr_sync.app import utc_now
@@ -22,6 +24,12 @@ from cbr_sync.sqs import SqsSink
 from world import World
 
 REGION = "eu-west-1"
+RETRIED_BY_BOTOCORE = sorted(
+    {
+        *standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,  # noqa: SLF001 - said nowhere else
+        *standard.TransientRetryableChecker._TRANSIENT_ERROR_CODES,  # noqa: SLF001
+    }
+)
 KEYS = Credentials("made-up-key", "made-up-secret")
 SOURCE = "/cbr/cn-north-4/project"
 TRIGGER = Trigger(kind=Kind.DIRECT, id="request-1")
@@ -235,11 +243,26 @@ def refuse(_entries: list[dict[str, Any]]) -> httpx.Response:
     raise httpx.ConnectError("refused")
 
 
-def emit(world: World, queue: Queue, count: int = 3, seconds: float = 50) -> None:
+def emit(
+    world: World,
+    queue: Callable[[httpx.Request], httpx.Response],
+    count: int = 3,
+    seconds: float = 50,
+    credentials: Credentials = KEYS,
+) -> None:
     """Emit so many events to this queue, on the world's clock."""
     client = httpx.Client(transport=httpx.MockTransport(queue))
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
-    sink = make_sink(client, url, "https://sqs.eu-west-1.amazonaws.com", retry=world.retry)
+    sink = SqsSink(
+        client,
+        url,
+        "https://sqs.eu-west-1.amazonaws.com",
+        region=REGION,
+        credentials=lambda: credentials,
+        retry=world.retry,
+        now=world.now,
+        request_timeout_seconds=5,
+    )
     sink.emit(events_of(count), seconds)
 
 
@@ -282,6 +305,14 @@ def test_passing_trouble_is_waited_out(world: World, answer: Answering) -> None:
         (error(403, __type="com.amazonaws.sqs#AccessDenied", Message="no"), "AccessDenied: no"),
         (lambda _entries: httpx.Response(400, text="<html>"), "400: <html>"),
         (lambda _entries: httpx.Response(200, text="<html>"), "the queue's answer is not that of"),
+        (lambda _entries: httpx.Response(200, json=[]), "the queue's answer is not that of"),
+        (lambda _entries: httpx.Response(200, json={"Failed": [{}]}), "the queue's answer is not that of"),
+        (lambda _entries: httpx.Response(400, text="[" * 100_000), "400: \\[\\[\\["),
+        (lambda _entries: httpx.Response(400, json=["no"]), '400: \\["no"\\]'),
+        (
+            lambda _entries: httpx.Response(400, headers={"x-amzn-errortype": "InvalidAddress:x"}, text="no"),
+            "InvalidAddress: no",
+        ),
         (error(403, message=f"the secret is {KEYS.secret_key}"), "the secret is \\*\\*\\*\\*"),
     ],
 )
@@ -298,3 +329,80 @@ def test_trouble_that_lasts_ends_before_the_deadline(world: World) -> None:
     with pytest.raises(SinkError, match="3 messages not taken: 503"):
         emit(world, Queue(*[error(503)] * 99), seconds=2)
     assert world.elapsed < 2
+
+
+TOKEN_KEYS = Credentials("made-up-key", "made-up-secret", "made-up-token")
+
+
+def echoing(entries: list[dict[str, Any]]) -> httpx.Response:
+    """A queue that refuses one message and cannot take the others, with our token in all its words."""
+    words = {"Code": TOKEN_KEYS.token, "Message": f"no\n{TOKEN_KEYS.token}"}
+    failed = [{"Id": entry["Id"], "SenderFault": entry is entries[0], **words} for entry in entries]
+    return httpx.Response(200, json={"Failed": failed})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(403, __type=f"com.amazonaws.sqs#{TOKEN_KEYS.token}", message=f"no {TOKEN_KEYS.token}"),
+        lambda _entries: httpx.Response(403, text=f"no {TOKEN_KEYS.token}"),
+        echoing,
+    ],
+    ids=["as an error", "as text", "for each message"],
+)
+def test_no_word_of_the_queue_tells_our_token(world: World, answer: Answering) -> None:
+    """Neither a code nor a message, and all on one line."""
+    queue = Queue(*[answer] * 99)
+    with pytest.raises(SinkError, match=r"\*\*\*\*") as no:
+        emit(world, queue, credentials=TOKEN_KEYS)
+    assert "made-up-token" not in "".join(traceback.format_exception(no.value))
+    assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize("code", [*RETRIED_BY_BOTOCORE, "KmsThrottled"])
+def test_what_botocore_tries_again_is_tried_again(world: World, code: str) -> None:
+    """Its standard retry mode knows which codes pass; the throttled key of an encrypted queue does, too."""
+    queue = Queue(error(400, __type=f"com.amazonaws.sqs#{code}"))
+    emit(world, queue)
+    assert len(queue.sent) == 2
+
+
+def test_every_request_has_what_is_left_of_the_time(world: World) -> None:
+    """Five seconds at most, and never beyond the deadline."""
+    waits: list[float] = []
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        waits.append(request.extensions["timeout"]["read"])
+        world.sleep(4)
+        return httpx.Response(200, json={"Failed": []})
+
+    emit(world, slow, count=30, seconds=9.5)
+    assert waits == [5, 5, 1.5]
+
+
+def test_what_is_left_at_the_deadline_is_not_sent(world: World) -> None:
+    """And the error counts it, batch by batch."""
+
+    def slow(_request: httpx.Request) -> httpx.Response:
+        world.sleep(4)
+        return httpx.Response(200, json={})
+
+    with pytest.raises(SinkError) as no:
+        emit(world, slow, count=25, seconds=4)
+    out_of_time = "CbrSync.OutOfTime: the invocation's time is used up"
+    assert str(no.value) == f"10 messages not taken: {out_of_time}; 5 messages not taken: {out_of_time}"
+
+
+def test_every_attempt_is_signed_afresh(world: World) -> None:
+    """With the date of its own moment, and the token beside."""
+    dates: list[str] = []
+
+    def throttled(request: httpx.Request) -> httpx.Response:
+        assert request.headers["X-Amz-Security-Token"] == "made-up-token"
+        assert request.headers["X-Amz-Target"] == "AmazonSQS.SendMessageBatch"
+        assert request.headers["Content-Type"] == "application/x-amz-json-1.0"
+        dates.append(request.headers["X-Amz-Date"])
+        return httpx.Response(503 if len(dates) < 4 else 200, json={})
+
+    emit(world, throttled, credentials=TOKEN_KEYS)
+    assert dates == ["20261123T030000Z", "20261123T030000Z", "20261123T030001Z", "20261123T030003Z"]
