@@ -86,7 +86,10 @@ def play_all(
     console: Console, environ: dict[str, str], queue: Queue, messages: list[dict[str, Any]]
 ) -> list[str]:
     """Play every event, print a row a vault and keep the messages; gives what is not as it should be."""
-    table = Table("event", "kind", "vault", "status", "operation", "reply", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("event", overflow="fold")  # whole, if on several lines, on a narrow terminal
+    for column in ("kind", "vault", "status", "operation", "reply"):
+        table.add_column(column, no_wrap=True)
     mistakes = []
     for path, expected in PLAYBOOK.items():
         played = play_one(path, environ)
@@ -113,7 +116,9 @@ def add_rows(table: Table, name: str, played: Played, outcomes: list[dict[str, A
     """A row for each vault; the event is named once."""
     for number, outcome in enumerate(outcomes):
         first = (name, str(played.kind)) if number == 0 else ("", "")
-        operation = short(outcome["operation_log_id"]) or (outcome["error"] or {}).get("code", "-")
+        operation = short(outcome["operation_log_id"]) or (outcome["error"] or {}).get(
+            "code", "-"
+        ).removeprefix("BackupService.")
         style = "green" if outcome["status"] == "accepted" else "yellow"
         status = f"[{style}]{outcome['status']}"
         table.add_row(*first, short(outcome["vault_id"]), status, operation, "" if number else played.answer)
