@@ -110,7 +110,7 @@ def http_request(event: object) -> HttpRequest:
     Raises:
         WebhookRefused: 400, the body is not a string, or not the base64 it claims to be.
     """
-    fields = event if isinstance(event, dict) else {}
+    fields = _as_object(event)
     http = _object(_object(fields, "requestContext"), "http")
     method = text(fields, "httpMethod") or text(http, "method")
     single, multi = _object(fields, "headers"), _object(fields, "multiValueHeaders")
@@ -124,7 +124,7 @@ def http_request(event: object) -> HttpRequest:
 
 def webhook_trigger(request: HttpRequest, event: object, request_id: str) -> Trigger:
     """Who asked: the webhook's own id and time, else the gateway's id of the request."""
-    context = _object(event if isinstance(event, dict) else {}, "requestContext")
+    context = _object(event, "requestContext")
     own = text(request.headers, "webhook-id") or text(context, "requestId")
     seconds = request.headers.get("webhook-timestamp", "")
     known = seconds.isdecimal() and len(seconds) <= _SECONDS_DIGITS
@@ -145,7 +145,7 @@ def sqs_batch(event: object) -> SqsBatch | None:
     fields = _fields(event)
     if envelope_of(event).read is not _sqs:
         return None
-    records = [_object({"": record}, "") for record in fields["Records"]]
+    records = [_as_object(record) for record in fields["Records"]]
     in_order = text(records[0], "eventSourceARN").endswith(".fifo")
     return SqsBatch(tuple(text(record, "messageId") for record in records), in_order)
 
@@ -318,16 +318,20 @@ def _fields(event: object) -> Event:
     """The event as an object; EventGrid may hand over a bare list of CloudEvents."""
     if isinstance(event, list):
         return {"events": event}
-    return event if isinstance(event, dict) else {}
+    return _as_object(event)
 
 
 def _first(event: Event, key: str) -> Event:
     items = event.get(key)
-    return _object({"": items[0]}, "") if isinstance(items, list) and items else {}
+    return _as_object(items[0]) if isinstance(items, list) and items else {}
 
 
 def _object(fields: object, key: str) -> Event:
-    value = fields.get(key) if isinstance(fields, dict) else None
+    return _as_object(_as_object(fields).get(key))
+
+
+def _as_object(value: object) -> Event:
+    """The value where it is an object; else an empty one, since senders may put anything anywhere."""
     return value if isinstance(value, dict) else {}
 
 
@@ -377,7 +381,7 @@ def _cloud_event(event: Event) -> Iterable[_Raw]:
 
 def _cloud_events(event: Event) -> Iterable[_Raw]:
     for item in event["events"]:
-        yield from _cloud_event(_object({"": item}, ""))
+        yield from _cloud_event(_as_object(item))
 
 
 def _direct(event: Event) -> Iterable[_Raw]:
@@ -389,8 +393,8 @@ def _sqs(event: Event) -> Iterable[_Raw]:
     for record in event["Records"]:
         sent = text(_object(record, "attributes"), "SentTimestamp")
         time = int(sent) if sent.isdecimal() else None
-        body = record.get("body") if isinstance(record, dict) else None
-        yield text(_object({"": record}, ""), "messageId"), time, _unwrapped(body)
+        message = _as_object(record)
+        yield text(message, "messageId"), time, _unwrapped(message.get("body"))
 
 
 def _unwrapped(body: object) -> object:
@@ -410,13 +414,13 @@ def _unwrapped(body: object) -> object:
 def _brokers(event: Event) -> Iterable[_Raw]:
     """DMS hands over bare strings; their place in the batch has to name them."""
     for batch in _list(event, "records"):
-        topic = text(_object({"": batch}, ""), "topic_id")
+        topic = text(_as_object(batch), "topic_id")
         for number, message in enumerate(_list(batch, "messages")):
             yield f"{topic}/{event.get('event_time')}/{number}", event.get("event_time"), message
 
 
 def _list(fields: object, key: str) -> list[Any]:
-    value = fields.get(key) if isinstance(fields, dict) else None
+    value = _as_object(fields).get(key)
     return value if isinstance(value, list) else []
 
 
