@@ -216,6 +216,7 @@ def test_a_redirect_is_not_followed() -> None:
         (f"{KEYS.token} {KEYS.token}", "**** ****"),
         (f"Signature={SIGNATURE}.", "Signature=****."),
         (SIGNATURE[1:], SIGNATURE[1:]),
+        ("half a \ud83d pair", "half a ? pair"),
         ("two\r\n  lines\tand\u2028more\n", "two lines and more"),
         ("x" * 500, "x" * 500),
         ("x" * 501, "x" * 499 + "…"),

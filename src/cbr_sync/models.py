@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -48,7 +49,18 @@ def vault_id(value: object) -> str:
     raise ValueError("not a UUID")
 
 
+def unicode_text(value: str) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: it holds a lone surrogate, which JSON can and no URL or reply could.
+    """
+    value.encode()
+    return value
+
+
 VaultId = Annotated[str, BeforeValidator(vault_id)]
+Text = Annotated[StrictStr, AfterValidator(unicode_text)]
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 
 
@@ -99,9 +111,9 @@ class SyncParam(_Frozen):
 class VaultSelector(_Frozen):
     """Every hybrid vault that matches all that is given; nothing given matches all of them."""
 
-    object_type: StrictStr | None = None
-    name: StrictStr | None = None
-    tags: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    object_type: Text | None = None
+    name: Text | None = None
+    tags: dict[Text, Text] = Field(default_factory=dict)
 
     def __str__(self) -> str:
         """What is asked for, by its names; values stay out of errors."""

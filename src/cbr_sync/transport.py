@@ -49,8 +49,11 @@ def send(
 
 
 def redact(text: str, credentials: Credentials) -> str:
-    """The words of another service on one line, cut, without our keys and what may be a signature."""
+    """The words of another service on one line, cut, without our keys and what may be a signature.
+
+    A lone surrogate, which JSON holds and UTF-8 does not, becomes a question mark: no platform could send it.
+    """
     for secret in (credentials.secret_key, credentials.token, credentials.access_key):
         text = text.replace(secret, "****") if secret else text
-    text = " ".join(_SIGNATURE.sub("****", text).split())
+    text = " ".join(_SIGNATURE.sub("****", text).split()).encode(errors="replace").decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
