@@ -1,14 +1,15 @@
 # make demo   sets up what it needs and shows the main job working, without any cloud account
 # make test   sets up what it needs and runs the tests
 # make check  the one gate: format, lint, types, template, tests
-# make lock   refreshes both requirements files
+# make build  writes the zips that are deployed into dist
+# make lock   refreshes the requirements files
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check build format lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -34,16 +35,21 @@ check: $(READY)
 	$(BIN)/cfn-lint template.yaml
 	$(MAKE) --no-print-directory test
 
+build: $(READY)
+	@$(BIN)/python deploy/bundle.py zips dist
+
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 # The second file holds only what development adds, so the first stays what is deployed.
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --no-annotate --upgrade pyproject.toml
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --no-annotate --upgrade
 lock: $(READY)
-	$(BIN)/$(LOCK) --output-file src/requirements.txt
-	$(BIN)/$(LOCK) --extra cli --group dev --constraints src/requirements.txt \
+	$(BIN)/$(LOCK) pyproject.toml --output-file src/requirements.txt
+	$(BIN)/$(LOCK) pyproject.toml --extra cli --group dev --constraints src/requirements.txt \
 	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' src/requirements.txt) --output-file requirements-dev.txt
+	$(BIN)/$(LOCK) --group sam --output-file deploy/requirements-sam.txt
+	$(BIN)/$(LOCK) --group scan --output-file deploy/requirements-scan.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bundle
 from world import World
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -33,3 +35,20 @@ def world() -> World:
 def log_lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     """What was logged since the last call, a dict a line."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with every zip, built as ``make build`` builds it."""
+    folder = tmp_path_factory.mktemp("dist")
+    bundle.write_zips(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runtime_python() -> str:
+    """An interpreter of the version that both platforms run."""
+    python = bundle.find_python()
+    if python is None:
+        pytest.skip(f"no Python {bundle.RUNTIME} here to run what is shipped")
+    return python
