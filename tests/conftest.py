@@ -33,8 +33,13 @@ def world() -> World:
 
 @pytest.fixture
 def log_lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """What was logged since the last call, a dict a line."""
-    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    """What was logged since the last call, a dict a line, without metrics."""
+
+    def read() -> list[dict[str, Any]]:
+        lines = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        return [line for line in lines if "_aws" not in line]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
     python3.12 -I -S functiongraph_runtime.py CODE_FOLDER LIBRARIES_FOLDER < EVENTS
 
 Reads one event a line. After the word ``ANSWER`` it writes what the initializer gave, then what each event
-gave, ``{"reply"}`` or ``{"errorType", "errorMessage"}``, and at last the modules that were loaded. The code's
-folder goes in front of the platform's libraries, as in openYuanrong's runtime; the handler's file is loaded by
+gave, ``{"reply"}`` or ``{"errorType", "errorMessage"}``, and at last the modules that were loaded. The
+code goes in front of the platform's libraries, as in openYuanrong's runtime; the handler's file is loaded by
 its path.
 """
 

@@ -26,7 +26,7 @@ LADDER = [
     {"app", "events", "simulator", "webhook"},
     {"sync"},
     {"eventgrid", "smn", "sqs"},
-    {"cbr", "iam", "sinks"},
+    {"cbr", "iam", "metrics", "sinks"},
     {"api"},
     {"retry"},
     {"signing", "sigv4", "transport"},

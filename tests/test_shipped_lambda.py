@@ -187,6 +187,16 @@ def test_no_word_makes_a_reply_that_cannot_be_sent(start: Start, simulator: Simu
     assert (outcome["trigger"]["id"], len(simulator.requests)) == ("?", 1)
 
 
+def test_each_run_writes_one_line_of_metrics(start: Start) -> None:
+    """As CloudWatch reads it, among lines of JSON; the second run is warm."""
+    with start() as service:
+        for vault in (VMWARE, FILE):
+            service.invoke({"vault_id": vault})
+    cold, warm = (line for line in service.logged() if "_aws" in line)
+    assert (cold["SyncsAccepted"], cold["ColdStart"], cold["service"]) == ([1.0], [1.0], "cbr-sync")
+    assert "ColdStart" not in warm
+
+
 def test_no_request_is_logged_with_its_url(start: Start) -> None:
     """At INFO httpx tells each, which Lambda's JSON format would let through."""
     with start() as service:

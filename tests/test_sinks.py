@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cbr_sync.errors import SinkError
+from cbr_sync.errors import EventError, SinkError
 from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, Trigger, rfc3339
 from cbr_sync.sinks import CloudEvent, LogSink, emit_all, make_logger, outcome_event, rejected_event
 from conftest import Lines
@@ -135,6 +135,20 @@ def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
     assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
     assert [line["outcome"] for line in lines] == events
     assert {line["service"] for line in lines} == {"cbr-sync"}
+
+
+def test_a_line_bears_what_the_log_is_searched_by(world: World, log_lines: Lines) -> None:
+    """The trigger, the vault, the operation and the run, each under a key of its own."""
+    reply = world.on_lambda({"vault_id": VMWARE})
+    with pytest.raises(EventError):
+        world.on_lambda({"vault_id": "tape-7"})
+    accepted, rejected, _ = log_lines()
+    (outcome,) = reply["outcomes"]
+    assert accepted["vault_id"] == VMWARE
+    assert accepted["operation_log_id"] == outcome["operation_log_id"]
+    assert accepted["trigger_id"] == outcome["trigger"]["id"]
+    assert rejected["trigger_id"] == rejected["outcome"]["data"]["id"]
+    assert accepted["request_id"] != rejected["request_id"]
 
 
 @pytest.mark.parametrize("status", Status)

@@ -13,6 +13,7 @@ import httpx
 from cbr_sync.app import App, Keys, Seams
 from cbr_sync.errors import SettingsError
 from cbr_sync.handlers import Invocation, Reply, handle
+from cbr_sync.metrics import RunMetrics
 from cbr_sync.models import Credentials
 from cbr_sync.settings import Settings, webhook_secret
 from cbr_sync.sinks import make_logger
@@ -42,6 +43,7 @@ class LambdaDoor:
     def __init__(self, environ: Mapping[str, str], seams: Seams | None = None) -> None:
         self._environ = environ
         self._seams = seams or Seams()
+        self._cold = True
 
     def close(self) -> None:
         """End the instance."""
@@ -50,14 +52,21 @@ class LambdaDoor:
 
     def __call__(self, event: object, context: LambdaContext) -> Reply:
         """What is answered to this event; raises as ``handlers.handle`` does."""
+        metrics, self._cold = RunMetrics(self._environ, cold=self._cold), False
+        clock = self._seams.retry.clock
+        begun = clock()
         invocation = Invocation(
             request_id=context.aws_request_id,
             remaining_seconds=context.get_remaining_time_in_millis() / 1000,
             app=lambda: self._app,
             keys=self._keys,
             logger=self._logger,
+            observe=metrics.count,
         )
-        return handle(event, invocation)
+        try:
+            return handle(event, invocation)
+        finally:
+            metrics.flush(clock() - begun)
 
     @cached_property
     def _logger(self) -> Logger:

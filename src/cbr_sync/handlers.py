@@ -42,7 +42,7 @@ class Invocation:
     """What a door knows of one invocation.
 
     ``app`` and ``keys`` are made when they are asked for, so that a mistake in the settings meets a
-    webhook's sender as a reply.
+    webhook's sender as a reply. ``observe`` is told of outcomes before they are emitted.
     """
 
     request_id: str
@@ -50,6 +50,7 @@ class Invocation:
     app: Callable[[], App]
     keys: Callable[[], Keys]
     logger: Logger
+    observe: Callable[[Sequence[SyncOutcome]], None] = lambda _outcomes: None
 
 
 def handle(event: object, invocation: Invocation) -> Reply:
@@ -101,6 +102,7 @@ class _Run:
         self.app = invocation.app()
         self.session = self.app.session(invocation.keys, invocation.remaining_seconds)
         self._request_id = invocation.request_id
+        self._observe = invocation.observe
 
     def messages(self, event: object, kind: Kind) -> list[events.Message]:
         """The payloads in this event.
@@ -160,6 +162,7 @@ class _Run:
         return params
 
     def _emit(self, outcomes: Sequence[SyncOutcome], rejected: Sequence[tuple[Trigger, Exception]]) -> None:
+        self._observe(outcomes)
         source, now = self.session.source, self.app.now()
         self.session.emit(
             [

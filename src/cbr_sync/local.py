@@ -126,6 +126,8 @@ def play(
     """Play an event through the platform's door, in a fresh instance; the log goes to stderr."""
     kind = events.envelope_of(event).kind
     clock = LaptopLambdaContext(timeout_seconds)
+    # Metrics are for CloudWatch to read, not for people.
+    environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
     try:
         with contextlib.redirect_stdout(sys.stderr):
             if platform is Platform.AWS:

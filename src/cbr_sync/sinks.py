@@ -98,7 +98,10 @@ def make_logger(environ: Mapping[str, str]) -> Logger:
 
 
 class LogSink:
-    """One JSON line on stdout for each event, under the key ``outcome``; trouble at level WARNING."""
+    """One JSON line on stdout for each event, under the key ``outcome``; trouble at level WARNING.
+
+    ``trigger_id``, ``vault_id`` and ``operation_log_id`` stand beside it, to search the log by.
+    """
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
@@ -107,9 +110,16 @@ class LogSink:
         """Write the lines; ``until`` does not matter to a log."""
         del until
         for event in events:
-            trouble = event["type"] == REJECTED or event["data"].get("status") in _TROUBLE
-            write = self._logger.warning if trouble else self._logger.info
-            write(event["type"], extra={"outcome": event})
+            data = event["data"]
+            rejected = event["type"] == REJECTED
+            write = self._logger.warning if rejected or data["status"] in _TROUBLE else self._logger.info
+            keys = {"trigger_id": data["id"]} if rejected else _log_keys(data)
+            write(event["type"], extra={"outcome": event, **keys})
+
+
+def _log_keys(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {name: outcome[name] for name in ("vault_id", "operation_log_id")}
+    return {"trigger_id": outcome["trigger"]["id"], **keys}
 
 
 def emit_all(

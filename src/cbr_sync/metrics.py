@@ -1,0 +1,60 @@
+"""CloudWatch metrics of one run: a log line in the embedded metric format (EMF).
+
+Source: CloudWatch User Guide, "Embedding metrics within logs".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cbr_sync.models import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cbr_sync.models import SyncOutcome
+
+NAMESPACE = "cbr-sync"
+ATTEMPTS = "Attempts"
+DURATION = "Duration"
+COLD_START = "ColdStart"
+# One for each status: SyncsAccepted, SyncsAlreadyRunning ...
+OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
+_TRUE = ("1", "true", "t", "yes", "y", "on")
+
+
+class RunMetrics:
+    """Counts what came of one run; its one dimension is the service.
+
+    A status that no sync had is left out, since CloudWatch bills a metric for each hour that it was sent in.
+    Powertools' own variables (POWERTOOLS_METRICS_NAMESPACE, POWERTOOLS_METRICS_DISABLED, ...) mean what they
+    always mean.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+        self._environ = environ
+        self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
+
+    def count(self, outcomes: Sequence[SyncOutcome]) -> None:
+        """Take these into account; a batch may come in parts."""
+        for outcome in outcomes:
+            self._counts[OF_STATUS[outcome.status]] += 1
+            self._counts[ATTEMPTS] += outcome.attempts
+
+    def flush(self, seconds: float) -> None:
+        """Write the line, for a run that took so long."""
+        environ = self._environ
+        if environ.get("POWERTOOLS_METRICS_DISABLED", "").lower() in _TRUE:
+            return
+        # Here, not above: Powertools is imported by the first event, not with this package.
+        from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit  # noqa: PLC0415
+
+        metrics = EphemeralMetrics(
+            namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
+            service=environ.get("POWERTOOLS_SERVICE_NAME") or NAMESPACE,
+        )
+        metrics.add_metric(DURATION, MetricUnit.Milliseconds, round(seconds * 1000, 1))
+        for name, count in self._counts.items():
+            metrics.add_metric(name, MetricUnit.Count, count)
+        metrics.flush_metrics()
