@@ -1,15 +1,17 @@
 # make demo   sets up what it needs and shows the main job working, without any cloud account
 # make test   sets up what it needs and runs the tests
 # make check  the one gate: format, lint, types, template, tests
+# make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build  writes the zips that are deployed into dist
 # make lock   refreshes the requirements files
 PYTHON ?= python3
 VENV := .venv
+DEPLOY := .deploy
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build format lock clean
+.PHONY: help demo test check check-deploy build format lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,6 +37,27 @@ check: $(READY)
 	$(BIN)/cfn-lint template.yaml
 	$(MAKE) --no-print-directory test
 
+# Two environments, since their tools pin versions that do not agree. Every pin is in the file: no dependency is looked for.
+$(DEPLOY)/%/.ready: deploy/requirements-%.txt
+	$(PYTHON) -m venv --clear $(DEPLOY)/$*
+	$(DEPLOY)/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+SAM := SAM_CLI_TELEMETRY=0 $(DEPLOY)/sam/bin/sam
+TRANSLATED := $(DEPLOY)/translated.json
+check-deploy: $(DEPLOY)/sam/.ready $(DEPLOY)/scan/.ready build
+	$(SAM) validate --lint
+	$(DEPLOY)/sam/bin/python deploy/translate.py > $(TRANSLATED)
+	$(DEPLOY)/sam/bin/cfn-lint $(TRANSLATED) --regions eu-west-1
+	$(DEPLOY)/scan/bin/checkov --file template.yaml $(TRANSLATED) --framework cloudformation --compact --quiet --skip-download
+	$(SAM) build > $(DEPLOY)/build.log 2>&1 || { cat $(DEPLOY)/build.log; exit 1; }
+	rm -rf $(DEPLOY)/unpacked
+	$(BIN)/python -m zipfile -e dist/cbr-sync-lambda-arm64.zip $(DEPLOY)/unpacked
+	diff -r $(DEPLOY)/unpacked .aws-sam/build/Function
+	$(DEPLOY)/scan/bin/bandit --quiet --recursive --configfile pyproject.toml src deploy
+	$(DEPLOY)/scan/bin/python deploy/audit.py
+	@if command -v terraform > /dev/null; then terraform fmt -check -diff -recursive deploy; else echo "no terraform here: its format is not checked"; fi
+
 build: $(READY)
 	@$(BIN)/python deploy/bundle.py zips dist
 
@@ -52,4 +75,4 @@ lock: $(READY)
 	$(BIN)/$(LOCK) --group scan --output-file deploy/requirements-scan.txt
 
 clean:
-	rm -rf $(VENV) dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(DEPLOY) dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

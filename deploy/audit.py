@@ -1,0 +1,52 @@
+"""Looks for known vulnerabilities in what is deployed; says so where the data cannot be had.
+
+    python deploy/audit.py
+
+Runs where pip-audit is installed. Exit code 1: something is vulnerable, or could not be judged where the rest
+could.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REQUIREMENTS = Path(__file__).resolve().parent.parent / "src" / "requirements.txt"
+
+
+def audited() -> list[dict[str, Any]] | None:
+    """What pip-audit tells of each package; None where it cannot reach its data.
+
+    Source: pip-audit's README, "--format json": ``vulns`` for what was judged, ``skip_reason`` for the rest.
+    """
+    command = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off"]
+    command += ["--disable-pip", "--require-hashes", f"--requirement={REQUIREMENTS}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    try:
+        dependencies: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        return None
+    return dependencies
+
+
+def verdict(dependencies: list[dict[str, Any]] | None) -> tuple[int, str]:
+    """The exit code, and what to print."""
+    judged = [package for package in dependencies or [] if "vulns" in package]
+    if dependencies is None or not judged:
+        return 0, "pip-audit: its data cannot be had here, so nothing was judged"
+    bad = [
+        f"{package['name']} {package['version']}: {found['id']}, mended in {', '.join(found['fix_versions'])}"
+        for package in judged
+        for found in package["vulns"]
+    ]
+    bad += [f"{package['name']}: {package['skip_reason']}" for package in dependencies if package not in judged]
+    return (1 if bad else 0), "\n".join(bad or [f"pip-audit: {len(judged)} packages, none known as vulnerable"])
+
+
+if __name__ == "__main__":
+    code, text = verdict(audited())
+    print(text)
+    sys.exit(code)
