@@ -42,8 +42,12 @@ def verdict(dependencies: list[dict[str, Any]] | None) -> tuple[int, str]:
         for package in judged
         for found in package["vulns"]
     ]
-    bad += [f"{package['name']}: {package['skip_reason']}" for package in dependencies if package not in judged]
-    return (1 if bad else 0), "\n".join(bad or [f"pip-audit: {len(judged)} packages, none known as vulnerable"])
+    bad += [
+        f"{package['name']}: {package['skip_reason']}" for package in dependencies if package not in judged
+    ]
+    return (1 if bad else 0), "\n".join(
+        bad or [f"pip-audit: {len(judged)} packages, none known as vulnerable"]
+    )
 
 
 if __name__ == "__main__":

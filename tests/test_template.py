@@ -13,7 +13,8 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from cbr_sync import events
-from cbr_sync.models import Kind
+from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, NAMESPACE, OF_STATUS
+from cbr_sync.models import Kind, Status
 from cbr_sync.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +22,11 @@ TEMPLATE: dict[str, Any] = cfn_yaml.load(str(ROOT / "template.yaml"))
 RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 SCHEDULE = FUNCTION["Events"]["Nightly"]["Properties"]
+WORK = FUNCTION["Events"]["Work"]["Properties"]
+WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
+QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
+ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+OUR_METRICS = {*OF_STATUS.values(), ATTEMPTS, COLD_START, DURATION}
 
 
 def statements() -> Iterator[dict[str, Any]]:
@@ -118,7 +124,118 @@ def test_no_event_is_lost_silently() -> None:
     assert FUNCTION["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"] == failure_queue
 
 
-@pytest.mark.parametrize("name", ["ResultQueue", "FailureQueue"])
+def test_a_message_comes_back_only_when_its_batch_is_over() -> None:
+    """Six timeouts, as Lambda advises; what comes back too often ends in a queue of its own."""
+    queue = RESOURCES["WorkQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * FUNCTION["Timeout"] + WORK.get(
+        "MaximumBatchingWindowInSeconds", 0
+    )
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["WorkDeadLetterQueue", "Arn"]}
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+
+
+def test_only_what_failed_in_a_batch_comes_back() -> None:
+    """The handler answers with the messages that it hands back, and few batches go at once."""
+    assert WORK["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert WORK["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkConcurrency"}}
+    assert TEMPLATE["Parameters"]["WorkConcurrency"]["MinValue"] >= 2, "SQS's least"
+
+
+def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
+    """Only POSTs to one path get through, so many in a second; no URL leads around the gateway."""
+    assert (WEBHOOK["Method"], WEBHOOK["Path"]) == ("POST", "/sync")
+    throttling = RESOURCES["WebhookApi"]["Properties"]["DefaultRouteSettings"]
+    assert throttling.keys() == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    assert set(map(str, throttling.values())) == {"{'Ref': 'WebhooksPerSecond'}"}
+    assert WEBHOOK["ApiId"] == {"Ref": "WebhookApi"}
+    assert "FunctionUrlConfig" not in FUNCTION
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_says_what_it_means_and_tells_the_topic(name: str) -> None:
+    """It watches something of this stack that exists; without a topic it is still seen on the dashboard."""
+    alarm = RESOURCES[name]["Properties"]
+    assert alarm["AlarmDescription"]
+    assert alarm["AlarmActions"] == {
+        "Fn::If": ["Alarming", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]
+    }
+    (dimension,) = alarm["Dimensions"]
+    if alarm["Namespace"] == NAMESPACE:
+        assert alarm["MetricName"] in OUR_METRICS
+        assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
+    else:
+        (target,) = dimension["Value"].values()
+        assert (target if isinstance(target, str) else target[0]) in RESOURCES
+
+
+def test_each_way_to_fail_has_its_alarm() -> None:
+    """Given up, turned away, failed at the API, not finished, and silence."""
+    watched = {
+        (RESOURCES[n]["Properties"]["Namespace"], RESOURCES[n]["Properties"]["MetricName"]) for n in ALARMS
+    }
+    trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
+    assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
+    assert {("AWS/Lambda", name) for name in ("Errors", "Throttles", "Invocations")} <= watched
+    depth = "ApproximateNumberOfMessagesVisible"
+    deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
+    named = {str(RESOURCES[n]["Properties"]["Dimensions"][0]["Value"]) for n in deep}
+    assert named == {
+        f"{{'Fn::GetAtt': ['{queue}', 'QueueName']}}" for queue in ("FailureQueue", "WorkDeadLetterQueue")
+    }
+
+
+def test_silence_is_an_alarm() -> None:
+    """No run is no data, and that is what it is for; the others stay quiet without data."""
+    quiet = RESOURCES["QuietAlarm"]["Properties"]
+    assert quiet["TreatMissingData"] == "breaching"
+    assert (quiet["Period"], quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
+    assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
+        "CloudWatch's most"
+    )
+    others = [RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS if name != "QuietAlarm"]
+    assert set(others) == {"notBreaching"}
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard's body, with names in the place of what CloudFormation fills in."""
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    content: dict[str, Any] = json.loads(re.sub(r"\$\{([A-Za-z:.]+)\}", r"\1", body))
+    return content
+
+
+def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
+    """A widget with a misspelt name stays empty, and nobody notices."""
+    widgets = dashboard()["widgets"]
+    shown = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert shown == [[f"{name}.Arn" for name in ALARMS]]
+    metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
+    ours = {row[1] for row in metrics if row[0] == NAMESPACE}
+    assert set(OF_STATUS.values()) <= ours <= OUR_METRICS
+    for _, _, dimension, value, *_ in metrics:
+        assert dimension in {"service", "FunctionName", "QueueName", "ApiId"}
+        assert value == "AWS::StackName" or value.partition(".")[0] in RESOURCES
+
+
+def test_the_dashboards_widgets_do_not_overlap() -> None:
+    """CloudWatch would move them about."""
+    taken: set[tuple[int, int]] = set()
+    for widget in dashboard()["widgets"]:
+        right, bottom = widget["x"] + widget["width"], widget["y"] + widget["height"]
+        cells = {(x, y) for x in range(widget["x"], right) for y in range(widget["y"], bottom)}
+        assert right <= 24
+        assert taken.isdisjoint(cells)
+        taken |= cells
+
+
+def test_logs_end_and_are_json() -> None:
+    """Each log group is the stack's own, so that it has an end."""
+    groups = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::Logs::LogGroup"]
+    assert [group["RetentionInDays"] for group in groups] == [{"Ref": "LogRetentionDays"}] * 2
+    assert FUNCTION["LoggingConfig"]["LogGroup"] == {"Ref": "LogGroup"}
+    assert FUNCTION["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("name", QUEUES)
 def test_queues_are_encrypted_and_kept_for_two_weeks(name: str) -> None:
     """Somebody may be on holiday."""
     queue = RESOURCES[name]["Properties"]
@@ -132,6 +249,8 @@ def test_every_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
     parameter = TEMPLATE["Parameters"][name]
     assert parameter["Description"]
     assert {"AllowedPattern", "AllowedValues", "MinValue"} & parameter.keys()
+    if "AllowedPattern" in parameter and "Default" in parameter:
+        assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "events").iterdir()), ids=lambda path: path.name)
