@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import bundle
+from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, OF_STATUS
 from cbr_sync.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +152,34 @@ def test_the_readmes_make_targets_exist() -> None:
     """What it says to type works."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", readme, re.MULTILINE)) != set()
-    assert {a or b for a, b in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", readme, re.MULTILINE)} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {a or b for a, b in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", readme, re.MULTILINE)}
+    assert {"demo", "test", "build"} <= named <= targets
+
+
+def test_the_readme_explains_every_alarm_metric_and_zip() -> None:
+    """And nothing that is not there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    alarms = set(
+        re.findall(r"^  ([A-Za-z]+Alarm):", (ROOT / "template.yaml").read_text("utf-8"), re.MULTILINE)
+    )
+    assert set(re.findall(r"`([A-Za-z]+Alarm)`", readme)) == alarms
+    assert {ATTEMPTS, COLD_START, DURATION, *OF_STATUS.values()} <= set(re.findall(r"`([A-Za-z]+)`", readme))
+    assert set(re.findall(r"dist/(cbr-sync[a-z0-9_-]+\.zip)", readme)) == set(bundle.ZIPS)
+
+
+def test_the_readmes_template_parameters_exist() -> None:
+    """A name in CamelCase is a parameter, an alarm, a metric or an error."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", readme)) - set(OF_STATUS.values())
+    assert {name for name in names if f"  {name}:\n" not in template} <= {"SyncUnfinished", COLD_START}
+
+
+def test_the_workflow_does_what_the_gate_does_with_pinned_actions() -> None:
+    """A tag can be moved, a commit cannot."""
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: (\S+)", workflow)
+    assert used
+    assert all(re.fullmatch(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}", action) for action in used)
+    assert re.findall(r"- run: (.+)", workflow) == [".ci/run"]

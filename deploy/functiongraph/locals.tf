@@ -1,0 +1,58 @@
+# What can be said without a resource; the tests evaluate it.
+locals {
+  zip          = coalesce(var.zip, "${path.module}/../../dist/cbr-sync-functiongraph-x86_64.zip")
+  project_name = coalesce(var.project_name, var.region)
+
+  settings = {
+    for name, value in {
+      CBR_SYNC_REGION               = var.region
+      CBR_SYNC_VAULTS               = var.vaults
+      CBR_SYNC_ALLOWED_VAULTS       = var.allowed_vaults
+      CBR_SYNC_WAIT_SECONDS         = tostring(var.wait_seconds)
+      CBR_SYNC_SMN_TOPIC_URN        = var.outcome_topic_urn
+      CBR_SYNC_EVENTGRID_CHANNEL_ID = var.eventgrid_channel_id
+      POWERTOOLS_SERVICE_NAME       = var.name
+    } : name => value if value != ""
+  }
+
+  # Only getUserData shows these to the function; the console shows them to nobody.
+  encrypted_settings = {
+    for name, value in { CBR_SYNC_WEBHOOK_SECRET = var.webhook_secret } : name => value if value != ""
+  }
+
+  # The least that it needs: to sync; to look first and to follow; to find vaults; to tell of it.
+  actions = concat(
+    ["cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"],
+    ["smn:topic:publish", "smn:topic:list"],
+    var.eventgrid_channel_id == "" ? [] : ["eg:channels:putEvents"],
+  )
+
+  # All keys that the service returns: a missing one would be a difference at each apply.
+  timer = {
+    name           = "nightly"
+    schedule_type  = "Cron"
+    schedule       = "CRON_TZ=${var.timezone} ${var.schedule}"
+    sync_execution = false
+    user_event     = ""
+  }
+
+  # Anybody may reach the path; the function itself refuses whatever bears no valid signature. The gateway sends
+  # the body in base64, which the function undoes before it checks the signature.
+  webhook = var.webhook_gateway == null ? null : {
+    name         = "webhook"
+    type         = 1
+    instance_id  = var.webhook_gateway.instance_id
+    group_id     = var.webhook_gateway.group_id
+    env_id       = "DEFAULT_ENVIRONMENT_RELEASE_ID"
+    env_name     = "RELEASE"
+    path         = var.webhook_gateway.path
+    match_mode   = "NORMAL"
+    protocol     = "HTTPS"
+    req_method   = "POST"
+    auth         = "NONE"
+    backend_type = "FUNCTION"
+    func_info = {
+      timeout = min(var.timeout * 1000, 60000)
+    }
+  }
+}

@@ -1,0 +1,14 @@
+output "function_urn" {
+  description = "The function"
+  value       = huaweicloud_fgs_function.this.urn
+}
+
+output "failure_topic_urn" {
+  description = "The SMN topic that is told of events that were given up"
+  value       = huaweicloud_smn_topic.failures.topic_urn
+}
+
+output "log_group" {
+  description = "The LTS log group and stream with a line for every outcome"
+  value       = "${huaweicloud_lts_group.this.group_name}/${huaweicloud_lts_stream.this.stream_name}"
+}

@@ -1,0 +1,151 @@
+variable "region" {
+  description = "The region of the function and of the vaults, such as cn-north-4"
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}-[a-z]+-[0-9]{1,3}$", var.region))
+    error_message = "A region id such as cn-north-4 or eu-west-101."
+  }
+}
+
+variable "project_name" {
+  description = "The project of the function and the vaults, by its name; null: the region's own, which bears its name"
+  type        = string
+  default     = null
+}
+
+variable "name" {
+  description = "The name of the function, and the beginning of all other names"
+  type        = string
+  default     = "cbr-sync"
+
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9_-]{1,40}$", var.name))
+    error_message = "2 to 41 letters, digits, hyphens and underscores, a letter first."
+  }
+}
+
+variable "zip" {
+  description = "The zip to deploy, as make build writes it; null: the one in dist"
+  type        = string
+  default     = null
+}
+
+variable "vaults" {
+  description = "The hybrid vaults to sync on schedule, ids separated by commas, or hybrid for all of them"
+  type        = string
+  default     = "hybrid"
+}
+
+variable "allowed_vaults" {
+  description = "The vaults that a webhook may name, ids separated by commas; empty allows all"
+  type        = string
+  default     = ""
+}
+
+variable "schedule" {
+  description = "When to sync: second, minute, hour, day of month, month, day of week"
+  type        = string
+  default     = "0 0 3 * * *"
+
+  validation {
+    condition     = length(split(" ", var.schedule)) == 6
+    error_message = "Six fields separated by single spaces, seconds first, such as 0 0 3 * * *."
+  }
+}
+
+variable "timezone" {
+  description = "The time zone of the schedule, as the IANA names it; without one the region's would count"
+  type        = string
+  default     = "UTC"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+/-]+$", var.timezone))
+    error_message = "A name such as Europe/Berlin or Asia/Shanghai."
+  }
+}
+
+variable "wait_seconds" {
+  description = "Follow each operation up to so long; below the function's timeout"
+  type        = number
+  default     = 0
+}
+
+variable "memory_size" {
+  description = "Memory in MB, and with it the share of a CPU"
+  type        = number
+  default     = 512
+
+  validation {
+    condition     = contains([256, 512, 768, 1024, 1280, 1536, 1792, 2048], var.memory_size)
+    error_message = "One of FunctionGraph's sizes: 256, 512, 768, 1024, 1280, 1536, 1792 or 2048."
+  }
+}
+
+variable "timeout" {
+  description = "Seconds that a run may take"
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.timeout >= 10 && var.timeout <= 900
+    error_message = "10 to 900 seconds."
+  }
+}
+
+variable "max_instances" {
+  description = "How many runs may go on at once; it bounds what strangers on the webhook can cost"
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 1000
+    error_message = "1 to 1,000."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long the log is kept, in days"
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.log_retention_days >= 1 && var.log_retention_days <= 365
+    error_message = "1 to 365 days; some regions allow 30 at most."
+  }
+}
+
+variable "alarm_email" {
+  description = "Who is told when an event was given up; the address has to be confirmed once; empty: nobody"
+  type        = string
+  default     = ""
+}
+
+variable "outcome_topic_urn" {
+  description = "The SMN topic that gets every outcome; empty: none"
+  type        = string
+  default     = ""
+}
+
+variable "eventgrid_channel_id" {
+  description = "The custom EventGrid channel that gets every outcome; empty: none"
+  type        = string
+  default     = ""
+}
+
+variable "webhook_secret" {
+  description = "Secrets of webhooks (whsec_...), separated by spaces; stored encrypted; empty refuses them all"
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "webhook_gateway" {
+  description = "The dedicated APIG instance and the API group that let webhooks in; null: none"
+  type = object({
+    instance_id = string
+    group_id    = string
+    path        = optional(string, "/cbr-sync")
+  })
+  default = null
+}
