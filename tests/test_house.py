@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bundle
-from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, OF_STATUS
+from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, OF_STATUS, SCHEDULED_RUNS
 from cbr_sync.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -164,7 +164,9 @@ def test_the_readme_explains_every_alarm_metric_and_zip() -> None:
         re.findall(r"^  ([A-Za-z]+Alarm):", (ROOT / "template.yaml").read_text("utf-8"), re.MULTILINE)
     )
     assert set(re.findall(r"`([A-Za-z]+Alarm)`", readme)) == alarms
-    assert {ATTEMPTS, COLD_START, DURATION, *OF_STATUS.values()} <= set(re.findall(r"`([A-Za-z]+)`", readme))
+    assert {ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, *OF_STATUS.values()} <= set(
+        re.findall(r"`([A-Za-z]+)`", readme)
+    )
     assert set(re.findall(r"dist/(cbr-sync[a-z0-9_-]+\.zip)", readme)) == set(bundle.ZIPS)
 
 
@@ -173,7 +175,11 @@ def test_the_readmes_template_parameters_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", readme)) - set(OF_STATUS.values())
-    assert {name for name in names if f"  {name}:\n" not in template} <= {"SyncUnfinished", COLD_START}
+    assert {name for name in names if f"  {name}:\n" not in template} <= {
+        "SyncUnfinished",
+        COLD_START,
+        SCHEDULED_RUNS,
+    }
 
 
 def test_the_workflow_does_what_the_gate_does_with_pinned_actions() -> None:

@@ -67,6 +67,15 @@ def test_a_run_that_raises_is_counted_too(world: World, capsys: pytest.CaptureFi
     assert unreadable.keys() == {"Duration", "ColdStart"}
 
 
+def test_only_a_run_by_the_clock_breaks_the_silence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A webhook or a stranger's request does not hide that the schedule was switched off."""
+    world.on_lambda({"trigger": "schedule"})
+    world.on_lambda(webhook_event({"vault_id": FILE}, world))
+    scheduled, webhook = map(values, emf(capsys))
+    assert scheduled["ScheduledRuns"] == 1
+    assert "ScheduledRuns" not in webhook
+
+
 def test_a_fifo_batch_is_one_line(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Though its messages are served one after the other."""
     records = [

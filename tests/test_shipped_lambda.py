@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
 import sys
 import time
 import zipfile
@@ -216,5 +217,5 @@ def test_the_instance_ends_when_it_is_told_to(start: Start) -> None:
     """SIGTERM, no traceback."""
     with start() as service:
         service.invoke({"vault_id": VMWARE})
-    assert service.exit_code is not None
+    assert service.exit_code in {0, -signal.SIGTERM}
     assert "Traceback" not in "".join(service.lines)

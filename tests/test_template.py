@@ -13,7 +13,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from cbr_sync import events
-from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, NAMESPACE, OF_STATUS
+from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, NAMESPACE, OF_STATUS, SCHEDULED_RUNS
 from cbr_sync.models import Kind, Status
 from cbr_sync.settings import Settings
 
@@ -26,7 +26,7 @@ WORK = FUNCTION["Events"]["Work"]["Properties"]
 WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
 QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
 ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-OUR_METRICS = {*OF_STATUS.values(), ATTEMPTS, COLD_START, DURATION}
+OUR_METRICS = {*OF_STATUS.values(), ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS}
 
 
 def statements() -> Iterator[dict[str, Any]]:
@@ -56,7 +56,8 @@ def test_the_settings_it_makes_are_right() -> None:
     """With parameters as a first deployment leaves them, the function starts."""
     variables = {
         "CBR_SYNC_REGION": "cn-north-4",
-        "CBR_SYNC_PROJECT_ID": TEMPLATE["Parameters"]["ProjectId"]["Default"],
+        "CBR_SYNC_PROJECT_ID": "0123456789abcdef0123456789abcdef",
+        "CBR_SYNC_WAIT_SECONDS": str(TEMPLATE["Parameters"]["WaitSeconds"]["Default"]),
         "CBR_SYNC_VAULTS": "8d3a8b28-a697-41e2-8d5d-903669f8a02d, 2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02",
         "CBR_SYNC_ALLOWED_VAULTS": TEMPLATE["Parameters"]["AllowedVaults"]["Default"],
         "CBR_SYNC_SECRET_ID": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf",
@@ -175,7 +176,7 @@ def test_each_way_to_fail_has_its_alarm() -> None:
     }
     trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
     assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
-    assert {("AWS/Lambda", name) for name in ("Errors", "Throttles", "Invocations")} <= watched
+    assert {("AWS/Lambda", name) for name in ("Errors", "Throttles")} <= watched
     depth = "ApproximateNumberOfMessagesVisible"
     deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
     named = {str(RESOURCES[n]["Properties"]["Dimensions"][0]["Value"]) for n in deep}
@@ -188,12 +189,24 @@ def test_silence_is_an_alarm() -> None:
     """No run is no data, and that is what it is for; the others stay quiet without data."""
     quiet = RESOURCES["QuietAlarm"]["Properties"]
     assert quiet["TreatMissingData"] == "breaching"
+    assert (quiet["Namespace"], quiet["MetricName"]) == (NAMESPACE, SCHEDULED_RUNS)
     assert (quiet["Period"], quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
     assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
         "CloudWatch's most"
     )
     others = [RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS if name != "QuietAlarm"]
     assert set(others) == {"notBreaching"}
+
+
+def test_three_unfinished_runs_in_an_hour_are_an_alarm_however_close() -> None:
+    """Lambda repeats a run after one and two minutes, so they fall into one period; a run sends it once."""
+    unfinished = RESOURCES["UnfinishedAlarm"]["Properties"]
+    assert (unfinished["Statistic"], unfinished["Period"], unfinished["Threshold"]) == (
+        "SampleCount",
+        3600,
+        2,
+    )
+    assert unfinished["EvaluationPeriods"] == 1
 
 
 def dashboard() -> dict[str, Any]:

@@ -198,7 +198,7 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
 
 
 def test_the_rights_are_the_least(tmp_path: Path) -> None:
-    """Exactly the actions of the calls that it makes; EventGrid's only where there is a channel."""
+    """To sync, to find vaults and operations, to tell of them; EventGrid's only where there is a channel."""
     least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"}
     topics = {"smn:topic:publish", "smn:topic:list"}
     assert set(computed(tmp_path)["actions"]) == least | topics

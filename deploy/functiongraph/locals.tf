@@ -27,7 +27,6 @@ locals {
     var.eventgrid_channel_id == "" ? [] : ["eg:channels:putEvents"],
   )
 
-  # All keys that the service returns: a missing one would be a difference at each apply.
   timer = {
     name           = "nightly"
     schedule_type  = "Cron"

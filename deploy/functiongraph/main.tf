@@ -62,13 +62,15 @@ resource "huaweicloud_fgs_function" "this" {
 }
 
 # The provider ignores status when it makes a trigger: it is live after the first apply, whatever stands here.
-# Only its status can be changed later, so another schedule makes another trigger.
+# Only its status can be changed later, so another schedule makes another trigger; and the service returns more keys
+# than it was given, which are no difference.
 resource "huaweicloud_fgs_function_trigger" "timer" {
   function_urn = huaweicloud_fgs_function.this.urn
   type         = "TIMER"
   event_data   = jsonencode(local.timer)
 
   lifecycle {
+    ignore_changes       = [event_data]
     replace_triggered_by = [terraform_data.timer]
   }
 }
@@ -83,6 +85,15 @@ resource "huaweicloud_fgs_function_trigger" "webhook" {
   function_urn = huaweicloud_fgs_function.this.urn
   type         = "DEDICATEDGATEWAY"
   event_data   = jsonencode(local.webhook)
+
+  lifecycle {
+    ignore_changes       = [event_data]
+    replace_triggered_by = [terraform_data.webhook]
+  }
+}
+
+resource "terraform_data" "webhook" {
+  input = local.webhook
 }
 
 # Without this FunctionGraph repeats nothing, and tells nobody.

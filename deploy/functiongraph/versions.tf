@@ -4,7 +4,7 @@ terraform {
   required_providers {
     huaweicloud = {
       source  = "huaweicloud/huaweicloud"
-      version = ">= 1.75, < 2"
+      version = ">= 1.97.1, < 2"
     }
   }
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cbr_sync.models import Status
+from cbr_sync.models import Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,10 @@ NAMESPACE = "cbr-sync"
 ATTEMPTS = "Attempts"
 DURATION = "Duration"
 COLD_START = "ColdStart"
+SCHEDULED_RUNS = "ScheduledRuns"
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
+_BY_THE_CLOCK = (Kind.SCHEDULE, Kind.TIMER)
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -38,6 +40,8 @@ class RunMetrics:
 
     def count(self, outcomes: Sequence[SyncOutcome]) -> None:
         """Take these into account; a batch may come in parts."""
+        if any(outcome.trigger.kind in _BY_THE_CLOCK for outcome in outcomes):
+            self._counts[SCHEDULED_RUNS] = 1
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1
             self._counts[ATTEMPTS] += outcome.attempts
