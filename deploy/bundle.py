@@ -33,6 +33,7 @@ ZIPS = {
 LEFT_OUT = ("__main__.py", "local.py", "simulator.py")
 # What pip writes about the machine it ran on, and commands that nobody calls there.
 _PIPS_OWN = ("bin", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
 # The oldest time that a zip can hold.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -69,6 +70,7 @@ def make_tree(target: Path, architecture: str) -> None:
     shutil.copy(ROOT / "src" / "index.py", target)
     ignore = shutil.ignore_patterns("__pycache__", *LEFT_OUT)
     shutil.copytree(ROOT / "src" / "cbr_sync", target / "cbr_sync", ignore=ignore)
+    split_authorities(target / "certifi" / "cacert.pem", target / "cbr_sync" / "authorities")
     _compile(target)
 
 
@@ -82,6 +84,23 @@ def _install(target: Path, wheels: str) -> None:
     folders = (f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pinned)
     if missing := [folder for folder in folders if not (target / folder).is_dir()]:
         raise RuntimeError(f"pip did not install {', '.join(missing)}; see the markers in {REQUIREMENTS}")
+
+
+def split_authorities(bundled: Path, target: Path) -> None:
+    """Put each certificate of a file into one of its own, named as OpenSSL looks for it.
+
+    So that a cold start reads the one it needs, not all; without openssl here it reads all.
+    """
+    if shutil.which("openssl") is None:
+        print("No openssl found: each cold start will read every certificate authority.", file=sys.stderr)
+        return
+    target.mkdir()
+    for certificate in _CERTIFICATE.findall(bundled.read_text(encoding="ascii")):
+        asked = ["openssl", "x509", "-noout", "-subject_hash"]
+        answer = subprocess.run(asked, check=True, input=certificate, capture_output=True, text=True)
+        name = answer.stdout.strip()
+        number = len(list(target.glob(f"{name}.*")))
+        (target / f"{name}.{number}").write_text(certificate, encoding="ascii")
 
 
 def _compile(target: Path) -> None:

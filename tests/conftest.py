@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,3 +59,14 @@ def runtime_python() -> str:
     if python is None:
         pytest.skip(f"no Python {bundle.RUNTIME} here to run what is shipped")
     return python
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what src/requirements.txt names, and nothing else."""
+    target = tmp_path_factory.mktemp("deployed")
+    requirements = str(bundle.REQUIREMENTS)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--target", str(target)]
+    subprocess.run([*command, "--requirement", requirements], check=True)
+    return target

@@ -71,6 +71,13 @@ def test_what_is_pinned_is_in_for_the_right_machine(shipped: Path) -> None:
     ]
 
 
+def test_the_authorities_lie_one_by_one(shipped: Path) -> None:
+    """So that a cold start reads only the one it needs."""
+    names = [name for name in names_in(shipped) if name.startswith("cbr_sync/authorities/")]
+    assert len(names) > 100
+    assert all(re.fullmatch(r"cbr_sync/authorities/[0-9a-f]{8}\.\d", name) for name in names)
+
+
 def test_each_zip_is_small(shipped: Path) -> None:
     """It is uploaded and, at each cold start, fetched."""
     assert shipped.stat().st_size < 15_000_000

@@ -31,7 +31,7 @@ LADDER = [
     {"cbr", "iam", "metrics", "sinks"},
     {"api"},
     {"retry"},
-    {"signing", "sigv4", "transport"},
+    {"signing", "sigv4", "tls", "transport"},
     {"settings"},
     {"models"},
     {"errors"},
@@ -68,17 +68,6 @@ def test_imports_go_down_the_ladder_only(path: Path) -> None:
 def test_no_module_has_a_name_of_the_standard_library(path: Path) -> None:
     """A loader may put the folder itself on sys.path."""
     assert path.stem.startswith("__") or path.stem not in sys.stdlib_module_names
-
-
-@pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what src/requirements.txt names, and nothing else."""
-    target = tmp_path_factory.mktemp("deployed")
-    requirements = str(SRC / "requirements.txt")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--target", str(target)]
-    subprocess.run([*command, "--requirement", requirements], check=True)
-    return target
 
 
 def run_deployed(deployed: Path, code: str) -> str:

@@ -91,7 +91,7 @@ def test_throttled_or_never_connected_is_tried_again(world: World, fault: str) -
 def test_retry_after_is_honoured(world: World) -> None:
     """The gateway's wish comes on top of our own jitter, which is zero here."""
     world.simulator.add_faults("429", VMWARE)
-    seams = replace(world.seams(), retry=replace(world.retry, jitter=lambda low, _high: low))
+    seams = world.seams()._replace(retry=world.retry._replace(jitter=lambda low, _high: low))
     LambdaDoor(world.environ, seams)(schedule(), LaptopLambdaContext())
     assert world.elapsed == 1.0
 

@@ -10,19 +10,19 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
 from cbr_sync.api import Project, SignedClient
 from cbr_sync.cbr import Cbr
 from cbr_sync.errors import ApiError, Retryable, SettingsError, SinkError
-from cbr_sync.iam import find_project_id
 from cbr_sync.models import Credentials, OutcomeError, Status, SyncOutcome, SyncParam
 from cbr_sync.retry import Pace, Retry
 from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings, queue_region
 from cbr_sync.sinks import LogSink, emit_all
 from cbr_sync.sync import Asked, Syncer, not_begun
+from cbr_sync.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,12 +46,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Seams:
+class Seams(NamedTuple):
     """What a test or a laptop may replace: the clocks, the waiting, the chance and the network."""
 
     now: Callable[[], datetime] = utc_now
-    retry: Retry = field(default_factory=Retry)
+    retry: Retry = Retry()
     transport: httpx.BaseTransport | None = None
 
 
@@ -78,7 +77,9 @@ class App:
         self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
         workers = settings.concurrency
         limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
-        self.http = httpx.Client(transport=seams.transport, limits=limits, mounts=_NO_PROXY)
+        # A transport given brings its own trust, if any.
+        verify = True if seams.transport else tls_context(environ)
+        self.http = httpx.Client(transport=seams.transport, verify=verify, limits=limits, mounts=_NO_PROXY)
         self.found_project_id: str | None = None
 
     def close(self) -> None:
@@ -200,6 +201,8 @@ class Session:
 
     def _project_id(self) -> str:
         if self._known_project_id is None:
+            from cbr_sync.iam import find_project_id  # noqa: PLC0415 - most functions know their project
+
             app = self._app
             app.found_project_id = app.retry.call(
                 lambda: find_project_id(

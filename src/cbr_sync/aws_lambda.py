@@ -1,6 +1,12 @@
 """The door of AWS Lambda: ``cbr_sync.aws_lambda.handler``."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+# Modules live as long as the instance: to look for garbage among them is a twentieth of a cold start in vain.
+gc.disable()
 
 import json
 import os
@@ -8,6 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+# Every event needs these two: Lambda starts a function with more of a processor than it runs it with.
+import aws_lambda_powertools  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 
 from cbr_sync.app import App, Keys, Seams
@@ -17,6 +26,9 @@ from cbr_sync.metrics import RunMetrics
 from cbr_sync.models import Credentials
 from cbr_sync.settings import Settings, webhook_secret
 from cbr_sync.sinks import make_logger
+
+gc.freeze()
+gc.enable()
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,8 @@ answers is read tolerantly: unknown fields and states pass, optional blocks may 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -127,8 +126,7 @@ AnswerT = TypeVar("AnswerT", bound=BaseModel)
 PageT = TypeVar("PageT", bound=_Page)
 
 
-@dataclass(frozen=True, slots=True)
-class Cbr:
+class Cbr(NamedTuple):
     """One project's CBR in one region.
 
     ``timeout_seconds`` is asked for before each request. Every method raises ``ApiError`` and its kinds, as

@@ -10,10 +10,9 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
@@ -43,16 +42,14 @@ Event = Mapping[str, Any]
 _Raw = tuple[str, object, object]  # a message's own id (may be empty), its time, its payload
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One payload as it arrived, not yet read, and the trigger it belongs to."""
 
     trigger: Trigger
     payload: object
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What one message asks for: vaults by their ids, or all that a selector matches."""
 
     params: tuple[SyncParam, ...]
@@ -60,8 +57,7 @@ class Asked:
     auto_trigger: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """What a webhook's envelope holds; header names in lower case, the body as the bytes received.
 
     ``multi_value`` is true for an ALB that wants its answer's headers as lists.
@@ -73,8 +69,7 @@ class HttpRequest:
     multi_value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One form that events arrive in: how it is recognised, and its ids, times and payloads."""
 
     name: str
@@ -132,8 +127,7 @@ def webhook_trigger(request: HttpRequest, event: object, request_id: str) -> Tri
     return _trigger(Kind.WEBHOOK, own, time, request_id)
 
 
-@dataclass(frozen=True, slots=True)
-class SqsBatch:
+class SqsBatch(NamedTuple):
     """The ids of an SQS batch's messages, and whether their order is to be kept."""
 
     ids: tuple[str, ...]

@@ -3,7 +3,13 @@
 Source: FunctionGraph Developer Guide, Python, "Context"; the names are the platform's.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+# Modules live as long as the instance: to look for garbage among them is a twentieth of a cold start in vain.
+gc.disable()
 
 import os
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +19,9 @@ from cbr_sync.handlers import Invocation, Reply, handle
 from cbr_sync.models import Credentials
 from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings
 from cbr_sync.sinks import make_logger
+
+gc.freeze()
+gc.enable()
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cbr_sync import events, webhook
 from cbr_sync.app import skipped
@@ -37,8 +36,7 @@ _NAMES_SHOWN = 5
 Reply = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """What a door knows of one invocation.
 
     ``app`` and ``keys`` are made when they are asked for, so that a mistake in the settings meets a
@@ -81,8 +79,7 @@ def _tell(logger: Logger, error: CbrSyncError) -> None:
     logger.error(str(error), extra={"error": type(error).__name__})
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
+class _Served(NamedTuple):
     """What came of some messages: outcomes as asked, and what is wrong with a message, by its place."""
 
     outcomes: list[SyncOutcome]

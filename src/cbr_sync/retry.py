@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cbr_sync.errors import NotTaken, Retryable
 
@@ -18,8 +17,7 @@ BASE_SECONDS = 0.5
 CAP_SECONDS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Attempts with full jitter backoff, all of them inside a deadline.
 
     Before attempt n + 1 it waits ``Retry-After + random(0, min(cap, base * 2 ** (n - 1)))`` seconds, base

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cbr_sync.cbr import SYNC_ALREADY_RUNNING, Cbr, OperationLog
 from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken, Retryable
@@ -37,7 +37,7 @@ LOOK_SHARE = 0.5
 Asked = tuple["SyncParam", "Trigger"]
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False)
 class _Run:
     """One vault's sync on its way."""
 
@@ -69,8 +69,7 @@ class _Run:
         return posted is not None and log.id not in self.known and log.created_at >= posted - CLOCK_MARGIN
 
 
-@dataclass(frozen=True, slots=True)
-class Syncer:
+class Syncer(NamedTuple):
     """Syncs vaults until a deadline, a reading of ``retry.clock`` in seconds."""
 
     cbr: Cbr
