@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cbr_sync.errors import ApiError, MaybeTaken, NotTaken
 from cbr_sync.models import Credentials
 from cbr_sync.signing import SdkHmacAuth
-from cbr_sync.transport import redact, send
+from cbr_sync.transport import new_request, redact, send
 
 KEYS = Credentials("made-up-access-key", "made-up-secret-key", "made-up-token")
 SECRETS = (KEYS.access_key, KEYS.secret_key, KEYS.token or "")
@@ -243,3 +243,48 @@ def test_nothing_that_is_echoed_survives(parts: list[str]) -> None:
     assert not any(secret in text for secret in (*SECRETS, SIGNATURE))
     assert text == " ".join(text.split())
     assert len(text) <= 500
+
+
+def test_a_request_goes_where_httpx_would_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it chooses by is private: a proxy of the environment counts, and a mount goes before it."""
+    seen: list[str] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(204)
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with httpx.Client(mounts={"all://mounted.example": httpx.MockTransport(serve)}) as client:
+        request = new_request("GET", "http://mounted.example/", {})
+        assert send(client, request, auth=None, timeout_seconds=1).status_code == 204
+        assert seen == ["http://mounted.example/"]
+        with pytest.raises(NotTaken, match="no connection to http://elsewhere"):
+            send(client, new_request("GET", "http://elsewhere.example/", {}), auth=None, timeout_seconds=1)
+
+
+def test_a_request_bears_what_it_was_given_and_a_user_agent() -> None:
+    """No cookie, no accepted encodings that are then to be undone."""
+    request = new_request("POST", "https://example.com/x?y=1", {"Accept": "application/json"}, b"{}")
+    assert dict(request.headers) == {
+        "host": "example.com",
+        "user-agent": "cbr-sync",
+        "accept": "application/json",
+        "content-length": "2",
+    }
+
+
+def test_what_cannot_be_read_to_its_end_gives_its_connection_back() -> None:
+    """The pool would run dry otherwise."""
+    closed = []
+
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            raise httpx.ReadError("reset")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    answer = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Broken()))
+    with httpx.Client(transport=answer) as client, pytest.raises(MaybeTaken):
+        send(client, new_request("GET", "https://example.com/", {}), auth=None, timeout_seconds=1)
+    assert closed

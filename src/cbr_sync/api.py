@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 import threading
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken, Retryable
 from cbr_sync.signing import SdkHmacAuth
-from cbr_sync.transport import redact, send
+from cbr_sync.transport import new_request, redact, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +107,7 @@ class SignedClient:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
 
         def attempt() -> AnswerT:
-            request = self._client.build_request(method, url, headers=headers, content=content)
+            request = new_request(method, url, headers, content)
             return self._attempt(answer, request, timeout_seconds)
 
         if not self._accepted:
@@ -208,8 +207,7 @@ def _told(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """One project's way to a service: requests that are tried again until a deadline.
 
     ``timeout_seconds`` tells for a deadline how long one request may wait.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 ALGORITHM = "SDK-HMAC-SHA256"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
+_SIGNED = (b"host", b"content-type", b"x-")
 
 
+@lru_cache(maxsize=64)
 def canonical_path(path: str) -> str:
     """The path as it is signed: decoded, encoded again, and always with a slash at its end.
 
@@ -36,6 +39,7 @@ def canonical_path(path: str) -> str:
     return encoded if encoded.endswith("/") else encoded + "/"
 
 
+@lru_cache(maxsize=64)
 def canonical_query(query: str) -> str:
     """The query as it is signed: sorted by decoded key and value, every key with its ``=``."""
     pairs = (part.partition("=")[::2] for part in query.split("&") if part)
@@ -55,7 +59,8 @@ def signature(
         KeyError: there is no x-sdk-date.
     """
     signed = {key.lower(): value.strip() for key, value in sorted(headers) if "_" not in key}
-    names = ";".join(sorted(signed))
+    ordered = sorted(signed.items())
+    names = ";".join([key for key, _ in ordered])
     path, _, query = target.partition("?")
     payload = signed.get("x-sdk-content-sha256") if body else None
     canonical = "\n".join(
@@ -63,7 +68,7 @@ def signature(
             method.upper(),
             canonical_path(path),
             canonical_query(query),
-            *(f"{key}:{signed[key]}" for key in sorted(signed)),
+            *[f"{key}:{value}" for key, value in ordered],
             "",
             names,
             payload or hashlib.sha256(body).hexdigest(),
@@ -71,7 +76,7 @@ def signature(
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = "\n".join([ALGORITHM, signed["x-sdk-date"], digest])
-    return names, hmac.new(secret_key.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
+    return names, hmac.digest(secret_key.encode(), to_sign.encode(), "sha256").hex()
 
 
 class SdkHmacAuth(httpx.Auth):
@@ -89,23 +94,26 @@ class SdkHmacAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add ``X-Sdk-Date`` and ``Authorization`` to the request, and send it."""
-        request.headers["X-Sdk-Date"] = self._now().astimezone(UTC).strftime(DATE_FORMAT)
-        request.headers.pop("X-Security-Token", None)  # of other keys, in an earlier attempt
+        headers = request.headers
+        headers["X-Sdk-Date"] = self._now().astimezone(UTC).strftime(DATE_FORMAT)
         if self._credentials.token:
-            request.headers["X-Security-Token"] = self._credentials.token
+            headers["X-Security-Token"] = self._credentials.token
+        elif "X-Security-Token" in headers:  # of other keys, in an earlier attempt
+            del headers["X-Security-Token"]
+        encoding = headers.encoding
         names, hex_signature = signature(
             self._credentials.secret_key,
             request.method,
             request.url.raw_path.decode("ascii"),
-            [(key, value) for key, value in request.headers.items() if _is_signed(key)],
+            [
+                (key.decode("ascii"), value.decode(encoding))
+                for key, value in headers.raw
+                if key.lower().startswith(_SIGNED)
+            ],
             request.content,
         )
-        request.headers["Authorization"] = (
+        headers["Authorization"] = (
             f"{ALGORITHM} Access={self._credentials.access_key}, "
             f"SignedHeaders={names}, Signature={hex_signature}"
         )
         yield request
-
-
-def _is_signed(key: str) -> bool:
-    return key in {"host", "content-type"} or key.startswith("x-")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cbr_sync.errors import ApiError, NotTaken, Retryable, SinkError
 from cbr_sync.sigv4 import SigV4Auth
-from cbr_sync.transport import redact, send
+from cbr_sync.transport import new_request, redact, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,15 +136,12 @@ class SqsSink:
             NotTaken: something is left that the queue may take another time.
         """
         body = {"QueueUrl": self._queue_url, "Entries": list(batch.left.values())}
-        request = self._client.build_request(
-            "POST",
-            self._endpoint + "/",
-            content=json.dumps(body, separators=(",", ":")).encode(),
-            headers={
-                "Content-Type": "application/x-amz-json-1.0",
-                "X-Amz-Target": "AmazonSQS.SendMessageBatch",
-            },
-        )
+        headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": "AmazonSQS.SendMessageBatch",
+        }
+        content = json.dumps(body, separators=(",", ":")).encode()
+        request = new_request("POST", self._endpoint + "/", headers, content)
         response = send(
             self._client,
             request,
@@ -154,7 +151,7 @@ class SqsSink:
         batch.settle(_read(response, credentials))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Batch:
     """The entries, by their ids, that the queue has not settled yet, and what it refused for good."""
 

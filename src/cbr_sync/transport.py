@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx
@@ -10,11 +11,23 @@ import httpx
 from cbr_sync.errors import ApiError, MaybeTaken, NotTaken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cbr_sync.models import Credentials
 
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
 _SHOWN = 500
+
+
+def new_request(
+    method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+) -> httpx.Request:
+    """A request with these headers, a User-Agent, and no more: each costs something on every layer below."""
+    return httpx.Request(method, _parsed(url), headers={"User-Agent": "cbr-sync", **headers}, content=content)
+
+
+_parsed = lru_cache(maxsize=64)(httpx.URL)
 
 
 def send(
@@ -34,7 +47,7 @@ def send(
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(timeout_seconds).as_dict()}
     where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     try:
-        return client.send(request, auth=auth)
+        return _round_trip(client, request, auth)
     except _NEVER_CONNECTED as error:
         message = f"no connection to {where}: {str(error) or type(error).__name__}"
         raise NotTaken("CbrSync.Unreachable", message) from error
@@ -46,6 +59,22 @@ def send(
     except httpx.TransportError as error:
         message = f"{where} gave no whole answer ({type(error).__name__}); it may have taken the request"
         raise MaybeTaken("CbrSync.NoAnswer", message) from error
+
+
+def _round_trip(client: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+    """As ``Client.send``, less redirects and cookies, which no API of ours has: they take a third of its CPU.
+
+    ``_transport_for_url`` is httpx's own; a test notices when it changes.
+    """
+    if auth is not None:
+        request = next(auth.sync_auth_flow(request))
+    response = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001 - see above
+    try:
+        response.read()
+    except BaseException:
+        response.close()
+        raise
+    return response
 
 
 def redact(text: str, credentials: Credentials) -> str:
