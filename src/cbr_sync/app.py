@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -240,12 +241,12 @@ class Session:
         from cbr_sync.sqs import SqsSink  # noqa: PLC0415
 
         app = self._app
-        url = httpx.URL(queue_url)
+        url = urlsplit(queue_url)
         endpoint = app.environ.get("AWS_ENDPOINT_URL_SQS") or app.environ.get("AWS_ENDPOINT_URL")
         return SqsSink(
             app.http,
             queue_url,
-            endpoint or f"{url.scheme}://{url.netloc.decode('ascii')}",
+            endpoint or f"{url.scheme}://{url.netloc}",
             region=queue_region(app.environ) or "",  # Settings.load made sure of it
             credentials=self._aws_credentials,
             retry=app.retry,

@@ -79,7 +79,7 @@ def _canonical(request: httpx.Request, headers: dict[str, str], names: str) -> s
 
 
 def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+    return hmac.digest(key, text.encode(), "sha256")
 
 
 def _is_signed(key: str) -> bool:

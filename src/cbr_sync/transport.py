@@ -45,20 +45,25 @@ def send(
     if timeout_seconds <= 0:
         raise NotTaken("CbrSync.OutOfTime", "the invocation's time is used up", sent=False)
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(timeout_seconds).as_dict()}
-    where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     try:
         return _round_trip(client, request, auth)
     except _NEVER_CONNECTED as error:
-        message = f"no connection to {where}: {str(error) or type(error).__name__}"
+        message = f"no connection to {_origin(request)}: {str(error) or type(error).__name__}"
         raise NotTaken("CbrSync.Unreachable", message) from error
     except httpx.DecodingError as error:
-        raise ApiError("CbrSync.UnreadableAnswer", f"{where} answered undecodable content") from error
+        raise ApiError(
+            "CbrSync.UnreadableAnswer", f"{_origin(request)} answered undecodable content"
+        ) from error
     except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeEncodeError):
         # Its text would show the header that is wrong, which may be a token; so it is not chained either.
-        raise ApiError("CbrSync.NotSendable", f"the request to {where} cannot be sent") from None
+        raise ApiError("CbrSync.NotSendable", f"the request to {_origin(request)} cannot be sent") from None
     except httpx.TransportError as error:
-        message = f"{where} gave no whole answer ({type(error).__name__}); it may have taken the request"
-        raise MaybeTaken("CbrSync.NoAnswer", message) from error
+        why = f"gave no whole answer ({type(error).__name__}); it may have taken the request"
+        raise MaybeTaken("CbrSync.NoAnswer", f"{_origin(request)} {why}") from error
+
+
+def _origin(request: httpx.Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
 
 
 def _round_trip(client: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
