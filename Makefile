@@ -3,15 +3,17 @@
 # make check  the one gate: format, lint, types, template, tests
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build  writes the zips that are deployed into dist
+# make bench  measures ours against the same job on the usual libraries, in its own environment
 # make lock   refreshes the requirements files
 PYTHON ?= python3
 VENV := .venv
 DEPLOY := .deploy
+BENCH := .bench
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy build format lock clean
+.PHONY: help demo test check check-deploy build bench format lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -61,6 +63,16 @@ check-deploy: $(DEPLOY)/sam/.ready $(DEPLOY)/scan/.ready build
 build: $(READY)
 	@$(BIN)/python deploy/bundle.py zips dist
 
+$(BENCH)/.ready: benchmarks/requirements-bench.txt benchmarks/requirements-peer.txt
+	rm -rf $(BENCH)
+	$(PYTHON) -m venv $(BENCH)/tools
+	$(BENCH)/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+# FIGURES="cold warm" measures only these.
+bench: $(BENCH)/.ready
+	@$(BENCH)/tools/bin/python benchmarks/bench.py $(BENCH) $(FIGURES)
+
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -73,6 +85,8 @@ lock: $(READY)
 	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' src/requirements.txt) --output-file requirements-dev.txt
 	$(BIN)/$(LOCK) --group sam --output-file deploy/requirements-sam.txt
 	$(BIN)/$(LOCK) --group scan --output-file deploy/requirements-scan.txt
+	$(BIN)/$(LOCK) --group peer --constraints src/requirements.txt --output-file benchmarks/requirements-peer.txt
+	$(BIN)/$(LOCK) --group bench --output-file benchmarks/requirements-bench.txt
 
 clean:
-	rm -rf $(VENV) $(DEPLOY) dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(DEPLOY) $(BENCH) dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
