@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import queue
 import re
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 import bundle
 
 TESTS = Path(__file__).parent
 # Longer than any run of a test, so a function that hangs fails its test and not the machine.
 PATIENCE_SECONDS = 60
+
+
+# The zips hold one compiled module, for Linux; that of x86_64 is the one that can be run on most machines.
+on_linux = pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the x86_64 zips run on Linux on x86_64"
+)
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """A zip's content in a folder."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def install(target: Path, requirements: Path, *, only: Sequence[str] | None = None) -> Path:

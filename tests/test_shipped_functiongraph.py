@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
-import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,22 +15,17 @@ from cbr_sync.app import utc_now
 from cbr_sync.local import signed, simulator_environ
 from cbr_sync.simulator import Simulator, SimulatorServer
 from playbook import EVENTS
-from shipped import PATIENCE_SECONDS, TESTS, install
+from shipped import PATIENCE_SECONDS, TESTS, install, on_linux, unpack
 from world import FILE, SECRET, VMWARE, secret_text
 
-pytestmark = pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the x86_64 zip runs on Linux on x86_64"
-)
+pytestmark = on_linux
 Run = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
 def code(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zip, unpacked."""
-    folder = tmp_path_factory.mktemp("code")
-    with zipfile.ZipFile(zips / "cbr-sync-functiongraph-x86_64.zip") as archive:
-        archive.extractall(folder)
-    return folder
+    return unpack(zips / "cbr-sync-functiongraph-x86_64.zip", tmp_path_factory.mktemp("code"))
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 import signal
-import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +23,10 @@ from cbr_sync.simulator import (
     SimulatorServer,
 )
 from playbook import EVENTS
-from shipped import LambdaService, install
+from shipped import LambdaService, install, on_linux, unpack
 from world import FILE, SECRET, VMWARE, secret_text
 
-pytestmark = pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the x86_64 zip runs on Linux on x86_64"
-)
+pytestmark = on_linux
 Start = Callable[..., LambdaService]
 SECRET_ID = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf"
 
@@ -39,10 +34,7 @@ SECRET_ID = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdE
 @pytest.fixture(scope="module")
 def tree(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zip, unpacked."""
-    folder = tmp_path_factory.mktemp("task")
-    with zipfile.ZipFile(zips / "cbr-sync-lambda-x86_64.zip") as archive:
-        archive.extractall(folder)
-    return folder
+    return unpack(zips / "cbr-sync-lambda-x86_64.zip", tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="module")

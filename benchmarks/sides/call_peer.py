@@ -6,17 +6,7 @@ import sys
 import time
 
 from huaweicloudsdkcbr.v1 import *
-from huaweicloudsdkcore.auth.credentials import BasicCredentials
-
-credentials = BasicCredentials(
-    os.environ["HUAWEICLOUD_SDK_AK"], os.environ["HUAWEICLOUD_SDK_SK"], os.environ["CBR_SYNC_PROJECT_ID"]
-)
-cbr = (
-    CbrClient.new_builder()
-    .with_credentials(credentials)
-    .with_endpoint(os.environ["CBR_SYNC_ENDPOINT"])
-    .build()
-)
+from peer_function import cbr
 
 
 def call() -> str:
