@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cbr_sync.models import Kind, Status
+from cbr_sync.settings import service_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class RunMetrics:
 
         metrics = EphemeralMetrics(
             namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
-            service=environ.get("POWERTOOLS_SERVICE_NAME") or NAMESPACE,
+            service=service_name(environ),
         )
         metrics.add_metric(DURATION, MetricUnit.Milliseconds, round(seconds * 1000, 1))
         for name, count in self._counts.items():

@@ -270,6 +270,11 @@ class Settings(BaseModel):
         return settings
 
 
+def service_name(environ: Mapping[str, str]) -> str:
+    """What log lines and metrics bear as their service."""
+    return environ.get("POWERTOOLS_SERVICE_NAME") or "cbr-sync"
+
+
 def queue_region(environ: Mapping[str, str]) -> str | None:
     """The AWS region of the queue: as its URL says, else the platform's; None where neither tells."""
     match = _QUEUE_REGION.match(urlsplit(environ.get("CBR_SYNC_SQS_QUEUE_URL", "").strip()).netloc)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ALGORITHM = "SDK-HMAC-SHA256"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
-_SIGNED = (b"host", b"content-type", b"x-")
 
 
 @lru_cache(maxsize=64)
@@ -108,7 +107,7 @@ class SdkHmacAuth(httpx.Auth):
             [
                 (key.decode("ascii"), value.decode(encoding))
                 for key, value in headers.raw
-                if key.lower().startswith(_SIGNED)
+                if _is_signed(key.lower())
             ],
             request.content,
         )
@@ -117,3 +116,7 @@ class SdkHmacAuth(httpx.Auth):
             f"SignedHeaders={names}, Signature={hex_signature}"
         )
         yield request
+
+
+def _is_signed(key: bytes) -> bool:
+    return key in {b"host", b"content-type"} or key.startswith(b"x-")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from cbr_sync.errors import SinkError
 from cbr_sync.models import Status, SyncOutcome, rfc3339
+from cbr_sync.settings import service_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ def make_logger(environ: Mapping[str, str]) -> Logger:
     # Here, not above: the models and events of this module are of use without Powertools.
     from aws_lambda_powertools import Logger  # noqa: PLC0415
 
-    service = environ.get("POWERTOOLS_SERVICE_NAME") or "cbr-sync"
+    service = service_name(environ)
     standard = logging.getLogger(service)
     standard.propagate = False  # the platform's root handler would print it twice
     # httpx tells every URL at INFO.
