@@ -154,7 +154,7 @@ def computed(tmp_path: Path, **variables: str) -> dict[str, Any]:
         pytest.skip("no terraform here to compute values with")
     for name in ("variables.tf", "locals.tf"):
         shutil.copy(FOLDER / name, tmp_path)
-    names = ("settings", "encrypted_settings", "actions", "timer", "webhook", "project_name")
+    names = ("settings", "encrypted_settings", "actions", "timer", "webhook", "triggers", "project_name")
     # Only what is asked for is computed, so the variables are asked for too: that checks them.
     asked = [f"{name} = local.{name}" for name in names] + [
         f"var_{name} = var.{name}" for name, _ in VARIABLES
@@ -221,8 +221,12 @@ def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
 
 def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     """With all that the API requires; signatures are the function's own affair."""
-    assert computed(tmp_path)["webhook"] is None
-    webhook = computed(tmp_path, webhook_gateway=GATEWAY, timeout="30")["webhook"]
+    without = computed(tmp_path)
+    assert without["webhook"] is None
+    assert without["triggers"] == {"TIMER": without["timer"]}
+    both = computed(tmp_path, webhook_gateway=GATEWAY, timeout="30")
+    webhook = both["webhook"]
+    assert both["triggers"] == {"TIMER": both["timer"], "DEDICATEDGATEWAY": webhook}
     assert webhook.keys() >= APIG_NEEDS
     assert (webhook["auth"], webhook["req_method"], webhook["protocol"]) == ("NONE", "POST", "HTTPS")
     assert webhook["func_info"]["timeout"] == 30_000

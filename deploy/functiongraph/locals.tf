@@ -54,4 +54,8 @@ locals {
       timeout = min(var.timeout * 1000, 60000)
     }
   }
+
+  triggers = {
+    for type, data in { TIMER = local.timer, DEDICATEDGATEWAY = local.webhook } : type => data if data != null
+  }
 }

@@ -64,36 +64,23 @@ resource "huaweicloud_fgs_function" "this" {
 # The provider ignores status when it makes a trigger: it is live after the first apply, whatever stands here.
 # Only its status can be changed later, so another schedule makes another trigger; and the service returns more keys
 # than it was given, which are no difference.
-resource "huaweicloud_fgs_function_trigger" "timer" {
+resource "huaweicloud_fgs_function_trigger" "this" {
+  for_each = local.triggers
+
   function_urn = huaweicloud_fgs_function.this.urn
-  type         = "TIMER"
-  event_data   = jsonencode(local.timer)
+  type         = each.key
+  event_data   = jsonencode(each.value)
 
   lifecycle {
     ignore_changes       = [event_data]
-    replace_triggered_by = [terraform_data.timer]
+    replace_triggered_by = [terraform_data.trigger[each.key]]
   }
 }
 
-resource "terraform_data" "timer" {
-  input = local.timer
-}
+resource "terraform_data" "trigger" {
+  for_each = local.triggers
 
-resource "huaweicloud_fgs_function_trigger" "webhook" {
-  count = local.webhook == null ? 0 : 1
-
-  function_urn = huaweicloud_fgs_function.this.urn
-  type         = "DEDICATEDGATEWAY"
-  event_data   = jsonencode(local.webhook)
-
-  lifecycle {
-    ignore_changes       = [event_data]
-    replace_triggered_by = [terraform_data.webhook]
-  }
-}
-
-resource "terraform_data" "webhook" {
-  input = local.webhook
+  input = each.value
 }
 
 # Without this FunctionGraph repeats nothing, and tells nobody.
