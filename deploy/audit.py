@@ -12,11 +12,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
+from bundle import REQUIREMENTS
+
 _SHOWN = 2000
-REQUIREMENTS = Path(__file__).resolve().parent.parent / "src" / "requirements.txt"
 
 
 def audited() -> list[dict[str, Any]] | None:

@@ -56,6 +56,11 @@ def _is_runtime(python: str) -> bool:
     return answer.stdout.strip() == RUNTIME
 
 
+def pins(requirements: Path) -> dict[str, str]:
+    """The version of each package that a requirements file pins."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def make_tree(target: Path, architecture: str) -> None:
     """Fill a folder with what is deployed: our code, its packages, and bytecode for both.
 
@@ -80,7 +85,7 @@ def _install(target: Path, wheels: str) -> None:
     command += ["--implementation=cp", f"--python-version={RUNTIME}", f"--platform={wheels}"]
     subprocess.run([*command, f"--target={target}", f"--requirement={REQUIREMENTS}"], check=True)
     # pip judges a requirement's marker by the interpreter that it runs on, not by the one it installs for.
-    pinned = re.findall(r"^([a-z0-9-]+)==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    pinned = pins(REQUIREMENTS).items()
     folders = (f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pinned)
     if missing := [folder for folder in folders if not (target / folder).is_dir()]:
         raise RuntimeError(f"pip did not install {', '.join(missing)}; see the markers in {REQUIREMENTS}")

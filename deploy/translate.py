@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
+from bundle import ROOT
 
 
 class _NoManagedPolicies:
@@ -33,7 +32,7 @@ def translated() -> dict[str, Any]:
     from samcli.yamlhelper import yaml_parse  # noqa: PLC0415 - the region has to be set before
     from samtranslator.translator.transform import transform  # noqa: PLC0415
 
-    document = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    document = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
     for resource in document["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             # Where `sam deploy` will have put the zip.

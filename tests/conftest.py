@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import bundle
+from shipped import install
 from world import World
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -64,9 +64,5 @@ def runtime_python() -> str:
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what src/requirements.txt names, and nothing else."""
-    target = tmp_path_factory.mktemp("deployed")
-    requirements = str(bundle.REQUIREMENTS)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--target", str(target)]
-    subprocess.run([*command, "--requirement", requirements], check=True)
-    return target
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return install(tmp_path_factory.mktemp("deployed") / "packages", bundle.REQUIREMENTS, python=running)

@@ -21,6 +21,9 @@ from typing import Any, Self
 import pytest
 
 import bundle
+from cbr_sync.local import signed
+from playbook import EVENTS
+from world import SECRET
 
 TESTS = Path(__file__).parent
 # Longer than any run of a test, so a function that hangs fails its test and not the machine.
@@ -40,8 +43,16 @@ def unpack(path: Path, folder: Path) -> Path:
     return folder
 
 
-def install(target: Path, requirements: Path, *, only: Sequence[str] | None = None) -> Path:
-    """A folder with pinned packages for the runtime's Python on this machine; ``only`` picks some by name."""
+def event_of(name: str) -> Any:
+    """An event file's content, signed freshly where it is a webhook."""
+    event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    return signed(event, SECRET, now=time.time())
+
+
+def install(
+    target: Path, requirements: Path, *, python: str = bundle.RUNTIME, only: Sequence[str] | None = None
+) -> Path:
+    """A folder with pinned packages for a version of Python on this machine; ``only`` picks some by name."""
     text = requirements.read_text(encoding="utf-8")
     if only is not None:
         pins = re.findall(r"^[a-z0-9-]+==.*(?:\n +.*)*", text, re.MULTILINE)
@@ -50,14 +61,14 @@ def install(target: Path, requirements: Path, *, only: Sequence[str] | None = No
     picked = target.with_suffix(".txt")
     picked.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--only-binary=:all:", f"--python-version={bundle.RUNTIME}"]
+    command += ["--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
     subprocess.run([*command, f"--target={target}", f"--requirement={picked}"], check=True)
     return target
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the function posted for one event, or for its start: the reply, or the error's body."""
+    """What the function posted for one event: the reply, or the error's body."""
 
     body: Any
     is_error: bool
@@ -133,10 +144,6 @@ class LambdaService:
     def invoke(self, event: object, request_id: str = "request-1") -> Answer:
         """What the function posts for this event."""
         self._events.put((request_id, json.dumps(event).encode()))
-        return self.answer()
-
-    def answer(self) -> Answer:
-        """What the function posts next."""
         try:
             return self._answers.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:

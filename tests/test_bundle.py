@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import struct
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bundle
+from test_house import PACKAGE, imports
 
 NEVER = ("boto3", "botocore", "typer", "rich", "click", "pytest", "tests", "huaweicloudsdkcore", "bin", "pip")
 
@@ -33,14 +33,8 @@ def imported_from(doors: set[str]) -> set[str]:
     """The modules of the package that a way leads to from these."""
     seen: set[str] = set()
     while doors:
-        module = doors.pop()
-        seen.add(module)
-        tree = ast.parse((bundle.ROOT / "src" / "cbr_sync" / f"{module}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module == "cbr_sync":
-                doors |= {alias.name for alias in node.names} - seen
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cbr_sync."):
-                doors |= {(node.module or "").removeprefix("cbr_sync.")} - seen
+        seen |= doors
+        doors = set[str]().union(*(imports(PACKAGE / f"{module}.py") for module in doors)) - seen
     return seen
 
 
@@ -62,8 +56,7 @@ def test_nothing_for_people_or_of_the_building_machine_is_in(shipped: Path) -> N
 def test_what_is_pinned_is_in_for_the_right_machine(shipped: Path) -> None:
     """Every package in its version; compiled parts for Linux, Python 3.12 and this architecture."""
     names = names_in(shipped)
-    pins = re.findall(r"^([a-z0-9-]+)==(\S+)", bundle.REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-    for name, version in pins:
+    for name, version in bundle.pins(bundle.REQUIREMENTS).items():
         assert f"{name.replace('-', '_')}-{version}.dist-info/METADATA" in names
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[bundle.ZIPS[shipped.name]]
     assert [name for name in names if name.endswith(".so")] == [

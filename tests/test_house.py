@@ -114,10 +114,7 @@ print(json.dumps([reply["counts"], sorted({name.partition(".")[0] for name in sy
 
 def test_only_what_was_given_is_deployed() -> None:
     """httpx, pydantic, Powertools and what they bring; a new name here is a decision."""
-    pinned = re.findall(
-        r"^([a-z0-9-]+)==", (SRC / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    assert set(pinned) == {
+    assert bundle.pins(bundle.REQUIREMENTS).keys() == {
         *("annotated-types", "anyio", "aws-lambda-powertools", "certifi", "h11", "httpcore", "httpx"),
         *("idna", "jmespath", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection"),
     }

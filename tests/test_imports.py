@@ -8,16 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cbr_sync.local import signed
-from playbook import EVENTS
-from shipped import TESTS
-from world import SECRET, VMWARE, secret_text
+from shipped import TESTS, event_of
+from world import VMWARE, secret_text
 
 SRC = TESTS.parent / "src"
 PACKAGES = {
@@ -71,10 +67,8 @@ def test_a_way_imports_what_it_needs_and_no_more(
     deployed: Path, door: str, name: str, more_ours: set[str], more_standard: set[str]
 ) -> None:
     """Exactly these rooms of ours, no package but the given, no heavy part of the standard library."""
-    event: Any = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
     environ = {**ENVIRON, **(QUEUE if more_ours else {})}
-    event = signed(event, SECRET, now=time.time())
-    arguments = [door, json.dumps(event), json.dumps(environ), str(SRC), str(deployed)]
+    arguments = [door, json.dumps(event_of(name)), json.dumps(environ), str(SRC), str(deployed)]
     command = [sys.executable, "-I", "-S", str(TESTS / "imported_modules.py"), *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     reply, modules = json.loads(done.stdout.splitlines()[-1])

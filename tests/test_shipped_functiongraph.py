@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 
 from cbr_sync.app import utc_now
-from cbr_sync.local import signed, simulator_environ
+from cbr_sync.local import simulator_environ
 from cbr_sync.simulator import Simulator, SimulatorServer
-from playbook import EVENTS
-from shipped import PATIENCE_SECONDS, TESTS, install, on_linux, unpack
-from world import FILE, SECRET, VMWARE, secret_text
+from shipped import PATIENCE_SECONDS, TESTS, event_of, install, on_linux, unpack
+from world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
 Run = Callable[..., list[dict[str, Any]]]
@@ -59,12 +57,6 @@ def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
             return [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
 
         yield ran
-
-
-def event_of(name: str) -> Any:
-    """An event file's content, signed freshly where it is a webhook."""
-    event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
-    return signed(event, SECRET, now=time.time())
 
 
 def test_timer_and_gateway_events_are_answered(run: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 import bundle
 from cbr_sync.app import utc_now
-from cbr_sync.local import signed, simulator_environ
+from cbr_sync.local import simulator_environ
 from cbr_sync.simulator import (
     SIMULATOR_CREDENTIALS,
     Answer,
@@ -22,9 +21,8 @@ from cbr_sync.simulator import (
     Simulator,
     SimulatorServer,
 )
-from playbook import EVENTS
-from shipped import LambdaService, install, on_linux, unpack
-from world import FILE, SECRET, VMWARE, secret_text
+from shipped import LambdaService, event_of, install, on_linux, unpack
+from world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
 Start = Callable[..., LambdaService]
@@ -62,12 +60,6 @@ def start(tree: Path, runtime_client: Path, runtime_python: str, simulator: Simu
             return LambdaService(tree, runtime_client, runtime_python, environ, secret)
 
         yield started
-
-
-def event_of(name: str) -> Any:
-    """An event file's content, signed freshly where it is a webhook."""
-    event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
-    return signed(event, SECRET, now=time.time())
 
 
 def outcomes_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from cbr_sync.settings import Settings
 from cbr_sync.sinks import make_logger
 from cbr_sync.tls import tls_context
 from world import World
-
-Fetch = Callable[..., int]
 
 
 class _Handler(BaseHTTPRequestHandler):
