@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 import socket
 import ssl
@@ -34,6 +33,7 @@ sys.path.insert(0, str(HERE.parent / "deploy"))
 import bundle
 
 SIDES = HERE / "sides"
+PEER_REQUIREMENTS = HERE / "requirements-peer.txt"
 ROUNDS = 17
 VAULT = "8d3a8b28-a697-41e2-8d5d-903669f8a02d"
 
@@ -78,23 +78,9 @@ class Bench:
         shutil.rmtree(self.ours, ignore_errors=True)
         bundle.make_tree(self.ours, machine)
         if not self.peer.exists():
-            requirements = HERE / "requirements-peer.txt"
-            command = [
-                self.python,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-            ]
-            command += [
-                "--no-compile",
-                "--require-hashes",
-                f"--target={self.peer_plain}",
-                "-r",
-                str(requirements),
-            ]
+            command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            command += ["--no-deps", "--no-compile", "--require-hashes", f"--target={self.peer_plain}"]
+            command += [f"--requirement={PEER_REQUIREMENTS}"]
             shutil.rmtree(self.peer_plain, ignore_errors=True)
             subprocess.run(command, check=True)
             shutil.copytree(self.peer_plain, self.peer)
@@ -124,16 +110,16 @@ class Bench:
             yield f"https://127.0.0.1:{process.stdout.readline().strip()}"
             process.stdin.close()
 
-    def environ(self, tree: Path, url: str, **more: str) -> dict[str, str]:
+    def environ_of_ours(self, url: str, **more: str) -> dict[str, str]:
+        """The variables of our function as it is built: it reads authorities from a folder, one by one."""
+        environ = self.environ(self.ours, url)
+        del environ["SSL_CERT_FILE"]
+        return {**environ, "SSL_CERT_DIR": str(self.authorities_folder), **more}
+
+    def environ(self, tree: Path, url: str) -> dict[str, str]:
         """The variables of a function, on either side; the queue has another origin than the API."""
         queue = url.replace("127.0.0.1", "localhost")
-        trust = (
-            {"SSL_CERT_DIR": str(self.authorities_folder)}
-            if more.pop("built", "")
-            else {"SSL_CERT_FILE": str(self.authorities)}
-        )
         return {
-            **trust,
             "PYTHONPATH": f"{tree}{os.pathsep}{SIDES}",
             "PYTHONDONTWRITEBYTECODE": "1",  # the platforms mount the code read-only
             "CBR_SYNC_REGION": "cn-north-4",
@@ -149,9 +135,9 @@ class Bench:
             "AWS_REGION": "eu-west-1",
             "AWS_DEFAULT_REGION": "eu-west-1",
             "AWS_LAMBDA_FUNCTION_NAME": "cbr-sync",
+            "SSL_CERT_FILE": str(self.authorities),
             "REQUESTS_CA_BUNDLE": str(self.authorities),
             "AWS_CA_BUNDLE": str(self.authorities),
-            **more,
         }
 
     def cold(self, script: str, until: str, environ: dict[str, str]) -> tuple[float, float]:
@@ -217,7 +203,7 @@ def _cold(bench: Bench, until: str) -> tuple[dict[str, float], dict[str, float]]
     with bench.endpoint() as url:
         usual = bench.environ(bench.ours, url)
         sides = {
-            "ours": ("cold_ours.py", bench.environ(bench.ours, url, built="yes")),
+            "ours": ("cold_ours.py", bench.environ_of_ours(url)),
             "given": ("cold_given.py", usual),
             "peer": ("cold_peer.py", bench.environ(bench.peer, url)),
             "plain": ("cold_peer.py", bench.environ(bench.peer_plain, url)),
@@ -236,7 +222,7 @@ def _cold(bench: Bench, until: str) -> tuple[dict[str, float], dict[str, float]]
 
 def _compared(bench: Bench, figure: str, name: str, count: int, goal: float) -> Iterator[Row]:
     with bench.endpoint() as url:
-        ours, peer = bench.environ(bench.ours, url, built="yes"), bench.environ(bench.peer, url)
+        ours, peer = bench.environ_of_ours(url), bench.environ(bench.peer, url)
         medians = in_turns(
             {
                 "ours": lambda: bench.result(f"{name}_ours.py", ours, count)["cpu_us"],
@@ -273,7 +259,7 @@ def fanout(bench: Bench) -> Iterator[Row]:
     vaults, seconds = 1000, 0.1
     with bench.endpoint(seconds) as url:
         for workers in (16, 50):
-            environ = bench.environ(bench.ours, url, built="yes", CBR_SYNC_CONCURRENCY=str(workers))
+            environ = bench.environ_of_ours(url, CBR_SYNC_CONCURRENCY=str(workers))
             runs = [bench.result("fanout_ours.py", environ, vaults) for _ in range(3)]
             wall = statistics.median(run["wall_s"] for run in runs)
             least = vaults * seconds / workers
@@ -284,7 +270,7 @@ def fanout(bench: Bench) -> Iterator[Row]:
 def queue(bench: Bench) -> Iterator[Row]:
     """What a message costs as batches grow; each to be no dearer than in the batches before."""
     with bench.endpoint() as url:
-        environ = bench.environ(bench.ours, url, built="yes")
+        environ = bench.environ_of_ours(url)
         before = None
         for size, total in ((1, 3_000), (10, 20_000), (1000, 100_000)):
             runs = [bench.result("queue_ours.py", environ, total // 3, size) for _ in range(3)]
@@ -299,7 +285,7 @@ def queue(bench: Bench) -> Iterator[Row]:
 def memory(bench: Bench) -> Iterator[Row]:
     """Peak RSS, cold and after 10,000 vaults."""
     with bench.endpoint() as url:
-        runs = [bench.result("memory_ours.py", bench.environ(bench.ours, url, built="yes")) for _ in range(3)]
+        runs = [bench.result("memory_ours.py", bench.environ_of_ours(url)) for _ in range(3)]
     cold_mb = statistics.median(run["cold_mb"] for run in runs)
     after_mb = statistics.median(run["after_mb"] for run in runs)
     yield Row("peak RSS, cold with one vault", f"{cold_mb:.1f} MB", "42 MB", cold_mb / 42, 1.0)
@@ -377,7 +363,7 @@ def circumstances(bench: Bench) -> Iterator[str]:
     ).stdout.strip()
     yield f"{version} on {platform.system()}, {platform.machine()}, {os.cpu_count()} processors"
     yield f"ours: {versions(bundle.REQUIREMENTS, 'httpx', 'pydantic', 'aws-lambda-powertools')}"
-    yield f"peer: {versions(HERE / 'requirements-peer.txt', 'huaweicloudsdkcbr', 'boto3', 'aws-lambda-powertools')}"
+    yield f"peer: {versions(PEER_REQUIREMENTS, 'huaweicloudsdkcbr', 'boto3', 'aws-lambda-powertools')}"
     yield (
         "both over TLS with the same authorities; neither side writes bytecode; floor: http.client with the least "
         "of a signer"
@@ -387,8 +373,8 @@ def circumstances(bench: Bench) -> Iterator[str]:
 
 def versions(requirements: Path, *names: str) -> str:
     """The pins of these."""
-    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE))
-    return ", ".join(f"{name} {pins[name]}" for name in names)
+    pinned = bundle.pins(requirements)
+    return ", ".join(f"{name} {pinned[name]}" for name in names)
 
 
 def plot(rows: Sequence[Row]) -> None:

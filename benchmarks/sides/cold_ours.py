@@ -3,20 +3,9 @@
 import os
 import sys
 
-from cbr_sync.aws_lambda import handler
+from ours_function import SCHEDULE, Context, handler
 
-
-class Context:
-    aws_request_id = "run"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
-
-
-reply = handler(
-    {"version": "0", "id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
-    Context(),
-)
+reply = handler(SCHEDULE, Context())
 assert reply["counts"] == {"accepted": 1}, reply
 
 if sys.argv[1] == "outcome":

@@ -3,10 +3,9 @@
 import os
 import sys
 
-from peer_function import handler
+from peer_function import SCHEDULE, handler
 
-event = {"version": "0", "id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-reply = handler(event, None)
+reply = handler(SCHEDULE, None)
 assert reply["outcomes"][0]["operation_log_id"], reply
 
 if sys.argv[1] == "outcome":

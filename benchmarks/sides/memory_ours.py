@@ -1,17 +1,10 @@
 """Peak RSS in MB of one process: cold with one vault, then after 10,000 more in events of 1,000."""
 
-import json
 import uuid
 from pathlib import Path
 
-from cbr_sync.aws_lambda import handler
-
-
-class Context:
-    aws_request_id = "run"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 600_000
+from measured import tell
+from ours_function import Context, handler
 
 
 def peak() -> float:
@@ -28,4 +21,4 @@ handler({"vault_id": str(uuid.uuid4())}, Context())
 cold = peak()
 for _ in range(10):
     handler({"vault_ids": [str(uuid.uuid4()) for _ in range(1000)]}, Context())
-print("RESULT", json.dumps({"cold_mb": cold, "after_mb": peak()}))
+tell(cold_mb=cold, after_mb=peak())

@@ -24,19 +24,21 @@ cbr = (
 sqs = boto3.client("sqs", endpoint_url=os.environ["AWS_ENDPOINT_URL_SQS"])
 queue_url = os.environ["CBR_SYNC_SQS_QUEUE_URL"]
 
+SCHEDULE = {"version": "0", "id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+
+
+def start_sync(vault_id: str) -> str:
+    """The id of the operation that the API started."""
+    request = ImportCheckpointRequest()
+    request.body = SyncReq(sync=SyncParam(vault_id=vault_id, auto_trigger=True))
+    return cbr.import_checkpoint(request).sync.operation_log_id
+
 
 def handler(event: dict, context: object) -> dict:
     """One outcome for each vault, to the log and the queue."""
     outcomes = []
     for vault_id in event["detail"].get("vault_ids") or os.environ["CBR_SYNC_VAULTS"].split(","):
-        request = ImportCheckpointRequest()
-        request.body = SyncReq(sync=SyncParam(vault_id=vault_id, auto_trigger=True))
-        response = cbr.import_checkpoint(request)
-        outcome = {
-            "vault_id": vault_id,
-            "status": "accepted",
-            "operation_log_id": response.sync.operation_log_id,
-        }
+        outcome = {"vault_id": vault_id, "status": "accepted", "operation_log_id": start_sync(vault_id)}
         logger.info("synced", extra={"outcome": outcome})
         sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(outcome))
         outcomes.append(outcome)

@@ -5,14 +5,8 @@ import sys
 import time
 import uuid
 
-from cbr_sync.aws_lambda import handler
-
-
-class Context:
-    aws_request_id = "run"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 600_000
+from measured import tell
+from ours_function import Context, handler
 
 
 def batch(size: int) -> dict:
@@ -40,4 +34,4 @@ for event in events:
     reply = handler(event, Context())
     assert reply == {"batchItemFailures": []}, reply
 wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
-print("RESULT", json.dumps({"per_s": total / wall, "cpu_us": cpu / total * 1e6}))
+tell(per_s=total / wall, cpu_us=cpu / total * 1e6)

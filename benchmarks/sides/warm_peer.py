@@ -1,16 +1,6 @@
-"""CPU microseconds of one more event with one vault: the peer's whole handler."""
+"""CPU of one more event with one vault: the peer's whole handler."""
 
-import json
-import sys
-import time
+from measured import count, tell_cpu
+from peer_function import SCHEDULE, handler
 
-from peer_function import handler
-
-event = {"version": "0", "id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-for _ in range(20):
-    handler(event, None)
-count = int(sys.argv[1])
-begun = time.process_time()
-for _ in range(count):
-    handler(event, None)
-print("RESULT", json.dumps({"cpu_us": (time.process_time() - begun) / count * 1e6}))
+tell_cpu(lambda: handler(SCHEDULE, None), count())
