@@ -1,16 +1,17 @@
-# make demo   sets up what it needs and shows the main job working, without any cloud account
-# make test   sets up what it needs and runs the tests
-# make check  the one gate: format, lint, types, template, tests
+# make demo          sets up what it needs and shows the main job working, without any cloud account
+# make test          sets up what it needs and runs the tests
+# make check         the one gate: format, lint, types, template, tests
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
-# make build  writes the zips that are deployed into dist
-# make bench  measures ours against the same job on the usual libraries, in its own environment
-# make lock   refreshes the requirements files
+# make build         writes the zips that are deployed into dist
+# make bench         measures ours against the same job on the usual libraries, in its own environment
+# make lock          refreshes the requirements files
 PYTHON ?= python3
 VENV := .venv
 DEPLOY := .deploy
 BENCH := .bench
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check check-deploy build bench format lock clean
@@ -22,8 +23,8 @@ $(READY): pyproject.toml src/requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cbr-sync needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r src/requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python $(INSTALL) --require-hashes -r src/requirements.txt -r requirements-dev.txt
+	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY)
@@ -42,7 +43,7 @@ check: $(READY)
 # Two environments, since their tools pin versions that do not agree. Every pin is in the file: no dependency is looked for.
 $(DEPLOY)/%/.ready: deploy/requirements-%.txt
 	$(PYTHON) -m venv --clear $(DEPLOY)/$*
-	$(DEPLOY)/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	$(DEPLOY)/$*/bin/python $(INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
 
 SAM := SAM_CLI_TELEMETRY=0 $(DEPLOY)/sam/bin/sam
@@ -66,7 +67,7 @@ build: $(READY)
 $(BENCH)/.ready: benchmarks/requirements-bench.txt benchmarks/requirements-peer.txt
 	rm -rf $(BENCH)
 	$(PYTHON) -m venv $(BENCH)/tools
-	$(BENCH)/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	$(BENCH)/tools/bin/python $(INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
 
 # FIGURES="cold warm" measures only these.
