@@ -23,7 +23,7 @@ $(READY): pyproject.toml src/requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cbr-sync needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python $(INSTALL) --require-hashes -r src/requirements.txt -r requirements-dev.txt
+	$(BIN)/python $(INSTALL) --require-hashes --no-deps -r src/requirements.txt -r requirements-dev.txt
 	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
