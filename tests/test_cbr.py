@@ -219,7 +219,7 @@ def test_a_vault_may_lack_what_is_optional(more: dict[str, object]) -> None:
         pytest.param([2], [2], [0], id="one page"),
         pytest.param([5, 5, 5], [2, 2, 1], [0, 2, 4], id="three pages"),
         pytest.param([9, 9], [2, 0], [0, 2], id="an empty page is the last"),
-        pytest.param([3, 2], [2, 1], [0, 2], id="one went away meanwhile"),
+        pytest.param([3, 4], [2, 2], [0, 2], id="one came meanwhile"),
     ],
 )
 def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets: list[int]) -> None:
@@ -232,3 +232,11 @@ def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets
     found = [vault.name for vault in api.cbr().list_hybrid_vaults(object_type=None, name=None)]
     assert found == [f"vault-{number}" for number in range(sum(sizes))]
     assert [int(request.url.params["offset"]) for request in api.requests] == offsets
+
+
+def test_a_vault_that_went_while_they_were_listed_hides_no_other() -> None:
+    """The next page has moved up by one, so the list is to be read again."""
+    rows = [vault_row(number) for number in range(3)]
+    api = Api({"count": 4, "vaults": rows[:2]}, {"count": 3, "vaults": rows[2:]})
+    with pytest.raises(NotTaken, match="vaults were deleted while they were listed"):
+        list(api.cbr().list_hybrid_vaults(object_type=None, name=None))

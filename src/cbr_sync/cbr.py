@@ -7,13 +7,14 @@ answers is read tolerantly: unknown fields and states pass, optional blocks may 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WrapValidator
 
-from cbr_sync.errors import ApiError
-from cbr_sync.models import VaultId
+from cbr_sync.errors import ApiError, NotTaken
+from cbr_sync.models import Copies, OutcomeError, Status, VaultId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
     from cbr_sync.models import SyncParam
 
 SYNC_ALREADY_RUNNING = "BackupService.7302"
-ENDED = frozenset({"success", "failed", "skipped", "timeout"})
 PAGE = 1000
+# How operations end, in the API's words and in ours; a success may still be partial.
+_ENDS = {
+    "success": Status.SUCCEEDED,
+    "failed": Status.FAILED,
+    "skipped": Status.SKIPPED,
+    "timeout": Status.TIMED_OUT,
+}
+_MESSAGE_SHOWN = 500
 
 
 def _utc(moment: datetime) -> datetime:
@@ -31,7 +39,16 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _or_none(value: object, read: Callable[[object], datetime]) -> datetime | None:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
 _Moment = Annotated[datetime, AfterValidator(_utc)]
+# One that may be null or empty before its time has come; what cannot be read is as good as none.
+_MaybeMoment = Annotated[_Moment | None, WrapValidator(_or_none)]
 
 
 class _SyncRespBody(BaseModel):
@@ -54,16 +71,22 @@ class _OpExtendInfoSync(BaseModel):
     err_sync_backup_num: int | None = None
 
 
+class _OpExtendInfoCommon(BaseModel):
+    progress: int | None = None
+
+
 class _OpExtraInfo(BaseModel):
+    common: _OpExtendInfoCommon | None = None
     sync: _OpExtendInfoSync | None = None
 
 
 class OperationLog(BaseModel):
-    """One operation; ``status`` is an open set of which ``ENDED`` are over."""
+    """One operation; ``status`` is the API's word, one of an open set."""
 
     id: str
     status: str
     created_at: _Moment
+    ended_at: _MaybeMoment = None
     vault_id: str | None = None
     error_info: _OpErrorInfo | None = None
     extra_info: _OpExtraInfo | None = None
@@ -71,7 +94,39 @@ class OperationLog(BaseModel):
     @property
     def ended(self) -> bool:
         """Whether its state is one of those that are over."""
-        return self.status in ENDED
+        return self.status in _ENDS
+
+    @property
+    def end(self) -> Status | None:
+        """How it ended, in our words; None while it has not."""
+        end = _ENDS.get(self.status)
+        failed = self.copies.failed if end is Status.SUCCEEDED and self.copies else 0
+        return Status.PARTIAL if failed else end
+
+    @property
+    def copies(self) -> Copies | None:
+        """How many copies it dealt with, as far as it tells; the numbers are final once it has ended."""
+        counts = self.extra_info.sync if self.extra_info else None
+        if counts is None:
+            return None
+        return Copies(
+            synced=counts.sync_backup_num or 0,
+            deleted=counts.delete_backup_num or 0,
+            failed=counts.err_sync_backup_num or 0,
+        )
+
+    @property
+    def error(self) -> OutcomeError | None:
+        """What it says went wrong; a success bears empty strings there."""
+        info = self.error_info
+        if info is None or not (info.code or info.message):
+            return None
+        return OutcomeError(code=info.code or self.status, message=(info.message or "")[:_MESSAGE_SHOWN])
+
+    @property
+    def progress(self) -> int | None:
+        """How far it is, in percent; None where it does not tell."""
+        return self.extra_info.common.progress if self.extra_info and self.extra_info.common else None
 
 
 class _ShowOpLogResponse(BaseModel):
@@ -111,6 +166,7 @@ class Vault(BaseModel):
     id: VaultId
     name: str
     tags: list[_Tag] | None = None
+    created_at: _MaybeMoment = None
     billing: _Billing
 
 
@@ -122,8 +178,20 @@ class _ListVaultResponse(_Page):
         return len(self.vaults)
 
 
+T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 PageT = TypeVar("PageT", bound=_Page)
+
+
+class Again(Protocol):
+    """Makes an attempt, and perhaps more of them."""
+
+    def __call__(self, attempt: Callable[[], T]) -> T:
+        """What the first successful attempt gives."""
+
+
+def _once(attempt: Callable[[], T]) -> T:
+    return attempt()
 
 
 class Cbr(NamedTuple):
@@ -163,27 +231,40 @@ class Cbr(NamedTuple):
         ).operation_log
 
     def list_sync_logs(
-        self, *, since: datetime | None = None, vault_id: str | None = None
+        self, *, since: datetime | None = None, vault_id: str | None = None, again: Again = _once
     ) -> Iterator[OperationLog]:
-        """The syncs that began at this moment or later, of one vault or of all; page by page."""
+        """The syncs that began at this moment or later, of one vault or of all; page by page.
+
+        ``again`` may try a page again, so that one that fails costs no other.
+        """
         start_time = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else None
         query = {"operation_type": "sync", "start_time": start_time, "vault_id": vault_id}
-        for page in self._pages(_ListOpLogsResponse, "operation-logs", query):
+        for page in self._pages(_ListOpLogsResponse, "operation-logs", query, again):
             yield from page.operation_logs
 
     def list_hybrid_vaults(self, *, object_type: str | None, name: str | None) -> Iterator[Vault]:
-        """The hybrid vaults, page by page; without cloud_type the API lists public ones only."""
-        query = {"cloud_type": "hybrid", "object_type": object_type, "name": name}
-        for page in self._pages(_ListVaultResponse, "vaults", query):
-            yield from page.vaults
+        """The hybrid vaults, page by page; without cloud_type the API lists public ones only.
 
-    def _pages(self, answer: type[PageT], path: str, query: Mapping[str, str | None]) -> Iterator[PageT]:
+        Raises:
+            NotTaken: at the end, where vaults went meanwhile: the pages moved up, and may have hidden one.
+        """
+        query = {"cloud_type": "hybrid", "object_type": object_type, "name": name}
+        counts = []
+        for page in self._pages(_ListVaultResponse, "vaults", query):
+            counts.append(page.count)
+            yield from page.vaults
+        if counts[-1] < counts[0]:
+            raise NotTaken("CbrSync.ListChanged", "vaults were deleted while they were listed")
+
+    def _pages(
+        self, answer: type[PageT], path: str, query: Mapping[str, str | None], again: Again = _once
+    ) -> Iterator[PageT]:
         """Every page; ``count`` is the total, and an empty page is the last whatever it says."""
         given = {key: value for key, value in query.items() if value is not None}
         offset = 0
         while True:
             encoded = urlencode({**given, "limit": PAGE, "offset": offset}, quote_via=quote, safe="~")
-            page = self._get(answer, f"{path}?{encoded}")
+            page = again(partial(self._get, answer, f"{path}?{encoded}"))
             yield page
             offset += page.size
             if not page.size or offset >= page.count:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cbr_sync.cbr import SYNC_ALREADY_RUNNING, Cbr, OperationLog
 from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken, Retryable
-from cbr_sync.models import Copies, OutcomeError, Status, SyncOutcome
+from cbr_sync.models import OutcomeError, Status, SyncOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from aws_lambda_powertools import Logger
 
-    from cbr_sync.models import SyncParam, Trigger
+    from cbr_sync.models import Copies, SyncParam, Trigger
     from cbr_sync.retry import Pace, Retry
 
 # How far the API's clock and ours may be apart when its logs are searched for our POST.
@@ -230,13 +230,6 @@ def _begun(log: OperationLog) -> datetime:
     return log.created_at
 
 
-_ENDS = {
-    "failed": Status.FAILED,
-    "skipped": Status.SKIPPED,
-    "timeout": Status.TIMED_OUT,
-}
-
-
 def outcome_of(run: _Run) -> SyncOutcome:
     """What came of it all."""
     status, copies, error = _judge(run)
@@ -260,30 +253,9 @@ def _judge(run: _Run) -> tuple[Status, Copies | None, OutcomeError | None]:
     if run.already_running:
         return Status.ALREADY_RUNNING, None, None
     log = run.log
-    if log is None or not log.ended:
+    if log is None or log.end is None:
         return Status.ACCEPTED, None, None
-    copies = _copies(log)
-    if log.status == "success":
-        return Status.PARTIAL if copies and copies.failed else Status.SUCCEEDED, copies, None
-    return _ENDS[log.status], copies, _error_of(log)
-
-
-def _copies(log: OperationLog) -> Copies | None:
-    counts = log.extra_info.sync if log.extra_info else None
-    if counts is None:
-        return None
-    return Copies(
-        synced=counts.sync_backup_num or 0,
-        deleted=counts.delete_backup_num or 0,
-        failed=counts.err_sync_backup_num or 0,
-    )
-
-
-def _error_of(log: OperationLog) -> OutcomeError | None:
-    info = log.error_info
-    if info is None or not (info.code or info.message):
-        return None
-    return OutcomeError(code=info.code or log.status, message=(info.message or "")[:500])
+    return log.end, log.copies, None if log.status == "success" else log.error
 
 
 def not_begun(param: SyncParam, trigger: Trigger, error: ApiError, now: datetime) -> SyncOutcome:
