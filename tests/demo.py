@@ -26,7 +26,7 @@ from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
 from cbr_sync.sigv4 import SigV4Auth
 from cbr_sync.simulator import Simulator, SimulatorServer
-from playbook import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages
+from playbook import DEFAULT_VAULTS, OUTCOME, PLAYBOOK, Expected, expected_messages
 
 REGION = "eu-west-1"
 AWS_KEYS = Credentials("demo-key", "demo-secret")
@@ -95,7 +95,8 @@ def play_all(
         played = play_one(path, environ)
         emitted = queue.look()
         messages += emitted
-        add_rows(table, path.stem, played, [event["data"] for event in emitted])
+        outcomes = [event["data"] for event in emitted if event["type"].startswith(OUTCOME)]
+        add_rows(table, path.stem, played, outcomes)
         if (got := Expected.of(played.answer, emitted)) != expected:
             mistakes.append(f"{path.name}: {got}, expected {expected}")
     console.print(table)

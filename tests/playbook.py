@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cbr_sync.cloud_events import RUN_FINISHED
 from world import BUSY, FILE, PUBLIC, VMWARE
 
 EVENTS = Path(__file__).parent.parent / "events"
 VMWARE_2 = "5b1c9d1e-7a52-4a57-8f6e-3c1f0e9b2a03"
 PARTIAL = "6c2d0e2f-8b63-4b68-9a7f-4d2a1f0c3b04"
+
+OUTCOME = "cbr-sync.checkpoint.sync."
 
 # What a timer without a payload of its own syncs.
 DEFAULT_VAULTS = f"{VMWARE},{FILE}"
@@ -27,8 +30,8 @@ class Expected:
 
     @classmethod
     def of(cls, answer: str, emitted: Iterable[Mapping[str, Any]]) -> Expected:
-        """What really came of an event: its reply, and the CloudEvents that were emitted."""
-        outcomes = (event["data"] for event in emitted)
+        """What really came of an event: its reply, and the outcomes among what was emitted."""
+        outcomes = (event["data"] for event in emitted if event["type"].startswith(OUTCOME))
         return cls(answer, tuple((outcome["vault_id"], outcome["status"]) for outcome in outcomes))
 
 
@@ -72,8 +75,8 @@ PLAYBOOK = {
 
 def expected_messages() -> Counter[str]:
     """How many messages of each type lie in the queue when all events were played once."""
-    return Counter(
-        f"cbr-sync.checkpoint.sync.{status}.v1"
-        for expected in PLAYBOOK.values()
-        for _, status in expected.vaults
+    outcomes = Counter(
+        f"{OUTCOME}{status}.v1" for expected in PLAYBOOK.values() for _, status in expected.vaults
     )
+    runs = [expected for expected in PLAYBOOK.values() if len(expected.vaults) > 1]
+    return outcomes + Counter({RUN_FINISHED: len(runs)})

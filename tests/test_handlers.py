@@ -78,7 +78,9 @@ def test_an_unfinished_sync_is_emitted_before_the_run_fails(world: World, log_li
     with pytest.raises(SyncUnfinished, match="1 of 2 syncs are unfinished") as error:
         world.on_lambda({"vault_ids": [VMWARE, FILE]})
     assert error.value.reply["counts"] == {"accepted": 1, "unfinished": 1}
-    assert [event["data"]["status"] for event in emitted(log_lines())] == ["accepted", "unfinished"]
+    *outcomes, run = emitted(log_lines())
+    assert [event["data"]["status"] for event in outcomes] == ["accepted", "unfinished"]
+    assert run["data"]["counts"] == {"accepted": 1, "unfinished": 1}
 
 
 def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:

@@ -58,13 +58,15 @@ def test_smn_publishes_each_outcome_with_a_subject_for_people(world: World) -> N
     assert [body["subject"] for body in services.bodies] == [
         f"cbr-sync: accepted: vault {VMWARE}",
         f"cbr-sync: already running: vault {BUSY}",
+        "cbr-sync: run finished: 1 already running, 1 accepted",
     ]
     assert json.loads(services.bodies[0]["message"])["subject"] == VMWARE
 
 
 def test_a_rejected_event_has_a_subject_too() -> None:
     """It names no vault."""
-    assert subject({"data": {"kind": "timer"}}) == "cbr-sync: an event was rejected"
+    event = {"type": "cbr-sync.trigger.rejected.v1", "data": {"kind": "timer"}}
+    assert subject(event) == "cbr-sync: an event was rejected"
 
 
 def test_eventgrid_gets_twenty_at_a_time(world: World) -> None:
@@ -72,7 +74,7 @@ def test_eventgrid_gets_twenty_at_a_time(world: World) -> None:
     services = Services(world)
     vaults = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(25)]
     run(world, services, *vaults, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
-    assert [len(body["events"]) for body in services.bodies] == [20, 5]
+    assert [len(body["events"]) for body in services.bodies] == [20, 6]
     request = services.requests[0]
     assert request.url.host == "eg.cn-north-4.myhuaweicloud.com"
     assert request.url.path == f"/v1/{SIMULATOR_PROJECT_ID}/channels/{CHANNEL}/events"
@@ -94,8 +96,8 @@ def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) 
 
     environ = {**world.environ, "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL}
     world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(partly))
-    subjects = [[event["subject"] for event in body["events"]] for body in services.bodies]
-    assert subjects == [[VMWARE, FILE], [FILE] if with_ids else [VMWARE, FILE]]
+    subjects = [[event.get("subject") for event in body["events"]] for body in services.bodies]
+    assert subjects == [[VMWARE, FILE, None], [FILE] if with_ids else [VMWARE, FILE, None]]
 
 
 @pytest.mark.parametrize("setting", ["CBR_SYNC_SMN_TOPIC_URN", "CBR_SYNC_EVENTGRID_CHANNEL_ID"])
@@ -153,7 +155,8 @@ def test_a_sync_that_is_forbidden_is_told_all_the_same(world: World) -> None:
     reply = run(world, services, VMWARE, FILE, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
     assert reply["counts"] == {"failed": 2}
     assert [body["subject"] for body in services.bodies] == [
-        f"cbr-sync: failed: vault {vault}" for vault in (VMWARE, FILE)
+        *(f"cbr-sync: failed: vault {vault}" for vault in (VMWARE, FILE)),
+        "cbr-sync: run finished: 2 failed",
     ]
 
 

@@ -23,7 +23,19 @@ PACKAGES = {
 }
 # What every way needs, and what each adds.
 OURS = {
-    *("api", "app", "cbr", "errors", "events", "handlers", "models", "retry", "settings", "signing"),
+    *(
+        "api",
+        "app",
+        "cbr",
+        "cloud_events",
+        "errors",
+        "events",
+        "handlers",
+        "models",
+        "retry",
+        "settings",
+        "signing",
+    ),
     *("sinks", "sync", "tls", "transport", "webhook"),
 }
 DOORS = {"aws": {"aws_lambda", "metrics"}, "functiongraph": {"functiongraph"}}

@@ -62,6 +62,8 @@ def test_little_has_to_be_set() -> None:
         "smn_endpoint": None,
         "eventgrid_channel_id": None,
         "eventgrid_endpoint": None,
+        "notify": "all",
+        "ping_url": None,
     }
 
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cbr_sync.cloud_events import CloudEvent, outcome_event, rejected_event
 from cbr_sync.errors import EventError, SinkError
 from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, Trigger, rfc3339
-from cbr_sync.sinks import CloudEvent, LogSink, emit_all, make_logger, outcome_event, rejected_event
+from cbr_sync.sinks import LogSink, emit_all, make_logger
 from conftest import Lines
 from world import FILE, START, VMWARE, World
 

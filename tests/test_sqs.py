@@ -16,10 +16,10 @@ from botocore.retries import standard
 from moto.server import ThreadedMotoServer
 
 from cbr_sync.app import utc_now
+from cbr_sync.cloud_events import CloudEvent, outcome_event, rejected_event
 from cbr_sync.errors import SinkError
 from cbr_sync.models import Credentials, Kind, Status, SyncOutcome, Trigger
 from cbr_sync.retry import Retry
-from cbr_sync.sinks import CloudEvent, outcome_event, rejected_event
 from cbr_sync.sqs import SqsSink
 from world import World
 

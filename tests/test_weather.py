@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from cbr_sync.app import Seams, utc_now
 from cbr_sync.aws_lambda import LambdaDoor
+from cbr_sync.cloud_events import RUN_FINISHED
 from cbr_sync.errors import SinkError, SyncUnfinished
 from cbr_sync.local import LaptopLambdaContext, simulator_environ
 from cbr_sync.models import rfc3339
@@ -49,10 +50,11 @@ FINAL = ["html", "302", "404"]
 
 
 class Cloud:
-    """The simulator and a queue that may be out of order; knows what was emitted."""
+    """The simulator and a queue that may be out of order; knows what was emitted, and of whole runs."""
 
     def __init__(self, world: World, sink_faults: list[int]) -> None:
         self.emitted: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
         self._cbr = world.transport()
         self._sink_faults = sink_faults
 
@@ -64,7 +66,8 @@ class Cloud:
             if status:
                 return httpx.Response(status, json={"__type": "com.amazonaws.sqs#InternalFailure"})
         for entry in json.loads(request.content)["Entries"]:
-            self.emitted.append(json.loads(entry["MessageBody"]))
+            event = json.loads(entry["MessageBody"])
+            (self.runs if event["type"] == RUN_FINISHED else self.emitted).append(event)
         return httpx.Response(200, json={"Successful": []})
 
 
@@ -200,6 +203,7 @@ def test_a_clock_twenty_minutes_off_locks_no_key() -> None:
     assert {event["data"]["status"] for event in cloud.emitted} == {"failed"}
     assert {event["data"]["error"]["code"] for event in cloud.emitted} == {"APIGW.0301"}
     assert len(cloud.emitted) == 1000
+    assert [run["data"]["counts"] for run in cloud.runs] == [{"failed": 1000}]
     assert api.simulator.refused_signatures == 1
 
 

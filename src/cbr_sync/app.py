@@ -7,6 +7,7 @@ the deadline are those of one invocation, and so of a Session.
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,12 +28,15 @@ from cbr_sync.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from aws_lambda_powertools import Logger
 
     from cbr_sync.cbr import Vault
+    from cbr_sync.cloud_events import CloudEvent, Told
     from cbr_sync.models import Trigger, VaultSelector
-    from cbr_sync.sinks import CloudEvent, Sink
+    from cbr_sync.report import Report, ReportParam
+    from cbr_sync.sinks import Sink
 
 # Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
 _NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
@@ -76,8 +80,9 @@ class App:
         self.logger = logger
         self.now = seams.now
         self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
-        workers = settings.concurrency
-        limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
+        # One for each worker, and one for a ping, which must keep no worker waiting.
+        connections = settings.concurrency + 1
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # A transport given brings its own trust, if any.
         verify = True if seams.transport else tls_context(environ)
         self.http = httpx.Client(transport=seams.transport, verify=verify, limits=limits, mounts=_NO_PROXY)
@@ -134,12 +139,24 @@ class Session:
             retry_on=Retryable,
             pace=self._pace,
         )
+        # By their ids: a vault made meanwhile moves others to the next page, where they are listed again.
         return [
             vault
-            for vault in vaults
+            for vault in {vault.id: vault for vault in vaults}.values()
             if _matches(vault, selector)
-            and (not settings.allowed_vaults or vault.id.lower() in settings.allowed_vaults)
+            and (not settings.allowed_vaults or vault.id in settings.allowed_vaults)
         ]
+
+    def report(self, vaults: Sequence[Vault], param: ReportParam, trigger: Trigger) -> Report:
+        """How these vaults stand.
+
+        Raises:
+            ApiError: and its kinds; the operation logs cannot be listed.
+        """
+        from cbr_sync.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
+
+        reporter = Reporter(self._cbr, self._app.retry, self._pace, self._app.now, self._work_until)
+        return reporter.report(vaults, param, trigger)
 
     def sync(self, asked: Sequence[Asked]) -> list[SyncOutcome]:
         """One outcome for each SyncParam, in order.
@@ -174,6 +191,15 @@ class Session:
             SinkError: one did not take everything, after all were tried.
         """
         emit_all(self._sinks(), events, self._emit_until, self._app.retry, self._app.logger)
+
+    def ping(self, run_id: str, told: Told) -> AbstractContextManager[object]:
+        """Pings at the beginning and the end of what is done inside, where somebody is to be pinged."""
+        url = self._app.settings.ping_url
+        if url is None:
+            return nullcontext()
+        from cbr_sync.ping import Ping  # noqa: PLC0415 - only who wants pings pays for them
+
+        return Ping(self._app.http, url.get_secret_value(), run_id, told, self._app.logger)
 
     @property
     def source(self) -> str:
@@ -257,7 +283,9 @@ class Session:
     def _smn(self, topic_urn: str) -> Sink:
         from cbr_sync.smn import SmnSink  # noqa: PLC0415
 
-        return SmnSink(self._project_of_a_sink(), self._app.settings.smn_url, topic_urn)
+        settings = self._app.settings
+        problems_only = settings.notify == "problems"
+        return SmnSink(self._project_of_a_sink(), settings.smn_url, topic_urn, problems_only=problems_only)
 
     def _eventgrid(self, channel_id: str) -> Sink:
         from cbr_sync.eventgrid import EventGridSink  # noqa: PLC0415

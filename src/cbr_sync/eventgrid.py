@@ -6,20 +6,23 @@ where some were not taken, and tells which.
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from cbr_sync.errors import ApiError, NotTaken, SinkError
+from cbr_sync.sinks import batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cbr_sync.api import Project
-    from cbr_sync.sinks import CloudEvent
+    from cbr_sync.cloud_events import CloudEvent
 
 BATCH = 20
+BATCH_BYTES = 250_000
 
 
 class _Result(BaseModel):
@@ -47,8 +50,7 @@ class EventGridSink:
             SinkError: some were not taken, with the service's code.
         """
         lost = []
-        for start in range(0, len(events), BATCH):
-            left = list(events[start : start + BATCH])
+        for left in batches(events, lambda event: len(json.dumps(event)), most=BATCH, most_bytes=BATCH_BYTES):
             try:
                 self._project.try_again(partial(self._put, left, until), until)
             except ApiError as error:

@@ -23,6 +23,8 @@ from cbr_sync.settings import HYBRID
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cbr_sync.report import ReportParam
+
 MAX_VAULTS = 1000
 _ID_SHOWN = 256
 _MISTAKES_SHOWN = 5
@@ -37,6 +39,13 @@ _EXPECTED = {
     "vaults": 'an object such as {"object_type": "vmware", "name": "...", "tags": {"env": "prod"}}',
 }
 _EXPECTED_INSIDE = {"object_type": "a string", "name": "a string", "tags": "an object of strings"}
+_EXPECTED_IN_REPORTS = {
+    "report": 'an object such as {"max_age_hours": 26}',
+    "vaults": _EXPECTED["vaults"],
+    "max_age_hours": "a number of hours over 0, at most 8784",
+    "history_hours": "a number of hours from 0 to 8784",
+    **_EXPECTED_INSIDE,
+}
 
 Event = Mapping[str, Any]
 _Raw = tuple[str, object, object]  # a message's own id (may be empty), its time, its payload
@@ -50,11 +59,12 @@ class Message(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What one message asks for: vaults by their ids, or all that a selector matches."""
+    """What one message asks for: vaults by their ids, or all that a selector matches; or a report on them."""
 
     params: tuple[SyncParam, ...]
     selector: VaultSelector | None = None
     auto_trigger: bool = False
+    report: ReportParam | None = None
 
 
 class HttpRequest(NamedTuple):
@@ -161,8 +171,13 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
     auto_trigger = kind in _SELF_TRIGGERED
     if payload == {}:
         return _defaults(kind, default_vaults)
+    if "report" in payload:
+        from cbr_sync.report import ReportForm  # noqa: PLC0415 - a sync needs no report
+
+        wanted = _validated(ReportForm, payload, _EXPECTED_IN_REPORTS)
+        return Asked((), wanted.vaults, report=wanted.report)
     if "vaults" in payload:
-        form = _validated(_SelectorForm, payload)
+        form = _validated(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
         return Asked((), form.vaults, _chosen(form, auto_trigger))
     once: dict[str, SyncParam] = {}
     for param in _read(payload, default=auto_trigger):
@@ -208,14 +223,16 @@ class _SelectorForm(_Form):
     auto_trigger: StrictBool = False
 
 
-FormT = TypeVar("FormT", bound=_Form)
+FormT = TypeVar("FormT", bound=BaseModel)
 
 
-def _validated(form: type[FormT], payload: Mapping[str, object]) -> FormT:
+def _validated(
+    form: type[FormT], payload: Mapping[str, object], expected: Mapping[str, str] = _EXPECTED
+) -> FormT:
     try:
         return form.model_validate(payload)
     except ValidationError as error:
-        lines = explain(error, {**_EXPECTED, **_EXPECTED_INSIDE} if "vaults" in payload else _EXPECTED)
+        lines = explain(error, expected)
         more = f"; and {len(lines) - _MISTAKES_SHOWN} more" if len(lines) > _MISTAKES_SHOWN else ""
         raise EventError("; ".join(lines[:_MISTAKES_SHOWN]) + more) from None
 
@@ -234,7 +251,7 @@ def _read(payload: Mapping[str, object], *, default: bool) -> list[SyncParam]:
             return [SyncParam(vault_id=one.vault_id, auto_trigger=_chosen(one, default))]
     keys = ", ".join(name(key) for key in list(payload)[:_MISTAKES_SHOWN])
     raise EventError(
-        f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults "
+        f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report "
         f"in one of the known envelopes: {_known()}"
     )
 
@@ -245,7 +262,7 @@ def _chosen(form: _Vault | _VaultsForm | _SelectorForm, default: bool) -> bool: 
 
 def _defaults(kind: Kind, default_vaults: Sequence[str]) -> Asked:
     if kind not in _SELF_TRIGGERED:
-        raise EventError(f"found an empty payload, expected one of {', '.join(_EXPECTED)}")
+        raise EventError(f"found an empty payload, expected one of {', '.join(_EXPECTED)}, report")
     if not default_vaults:
         raise EventError("found an empty payload and no CBR_SYNC_VAULTS; set it, or name vaults in the event")
     if HYBRID in default_vaults:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cbr_sync import events, webhook
 from cbr_sync.app import skipped
+from cbr_sync.cloud_events import Told
 from cbr_sync.errors import (
     ApiError,
     CbrSyncError,
@@ -20,14 +21,17 @@ from cbr_sync.errors import (
     VaultNotAllowed,
     WebhookRefused,
 )
-from cbr_sync.models import Kind, Status, SyncOutcome, SyncParam
-from cbr_sync.sinks import outcome_event, rejected_event
+from cbr_sync.models import Kind, Status, SyncOutcome, SyncParam, VaultSelector
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from aws_lambda_powertools import Logger
 
     from cbr_sync.app import App, Keys
+    from cbr_sync.cbr import Vault
     from cbr_sync.models import Trigger
+    from cbr_sync.report import Report, ReportParam
 
 MAX_WEBHOOK_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 30
@@ -40,7 +44,7 @@ class Invocation(NamedTuple):
     """What a door knows of one invocation.
 
     ``app`` and ``keys`` are made when they are asked for, so that a mistake in the settings meets a
-    webhook's sender as a reply. ``observe`` is told of outcomes before they are emitted.
+    webhook's sender as a reply. ``observe`` is told of outcomes and reports before they are emitted.
     """
 
     request_id: str
@@ -48,7 +52,7 @@ class Invocation(NamedTuple):
     app: Callable[[], App]
     keys: Callable[[], Keys]
     logger: Logger
-    observe: Callable[[Sequence[SyncOutcome]], None] = lambda _outcomes: None
+    observe: Callable[[Sequence[SyncOutcome], Sequence[Report]], None] = lambda _outcomes, _reports: None
 
 
 def handle(event: object, invocation: Invocation) -> Reply:
@@ -66,9 +70,10 @@ def handle(event: object, invocation: Invocation) -> Reply:
             return _answer_webhook(event, invocation)
         try:
             run = _Run(invocation)
-            messages = run.messages(event, kind)
-            batch = events.sqs_batch(event)
-            return _serve_batch(run, messages, batch) if batch else _reply(run.serve(messages))
+            with run.pinged():
+                messages = run.messages(event, kind)
+                batch = events.sqs_batch(event)
+                return _serve_batch(run, messages, batch) if batch else _reply(run.serve_all(messages))
         except CbrSyncError as error:
             _tell(invocation.logger, error)
             raise
@@ -80,9 +85,10 @@ def _tell(logger: Logger, error: CbrSyncError) -> None:
 
 
 class _Served(NamedTuple):
-    """What came of some messages: outcomes as asked, and what is wrong with a message, by its place."""
+    """What came of some messages: outcomes and reports as asked; what is wrong with one, by its place."""
 
     outcomes: list[SyncOutcome]
+    reports: list[Report]
     rejected: dict[int, EventError | ApiError]
     unfinished: set[int]
 
@@ -93,13 +99,18 @@ class _Served(NamedTuple):
 
 
 class _Run:
-    """One invocation's way through the rooms: messages read, vaults synced, outcomes emitted."""
+    """One invocation's way through the rooms: messages read, vaults synced or judged, all of it emitted."""
 
     def __init__(self, invocation: Invocation) -> None:
         self.app = invocation.app()
         self.session = self.app.session(invocation.keys, invocation.remaining_seconds)
         self._request_id = invocation.request_id
         self._observe = invocation.observe
+        self._told = Told()
+
+    def pinged(self) -> AbstractContextManager[object]:
+        """What is done inside is told to whom ``CBR_SYNC_PING_URL`` names, at its beginning and its end."""
+        return self.session.ping(self._request_id, self._told)
 
     def messages(self, event: object, kind: Kind) -> list[events.Message]:
         """The payloads in this event.
@@ -110,22 +121,34 @@ class _Run:
         try:
             return events.messages(event, self._request_id)
         except EventError as error:
-            self._emit([], [(events.unnamed_trigger(kind, self._request_id), error)])
+            self._told.rejected.append((events.unnamed_trigger(kind, self._request_id), error))
+            self.emit()
             raise
 
-    def serve(self, messages: Sequence[events.Message]) -> _Served:
-        """What came of the messages, emitted; one that cannot be read stops no other.
+    def serve_all(self, messages: Sequence[events.Message]) -> _Served:
+        """What came of the messages, emitted.
 
         Raises:
             SinkError: a sink did not take everything, after the others did.
         """
+        served = self.serve(messages)
+        self.emit()
+        return served
+
+    def serve(self, messages: Sequence[events.Message]) -> _Served:
+        """What came of the messages, to be emitted; one that cannot be read stops no other."""
         plan: dict[str, tuple[SyncParam, Trigger]] = {}
         outcomes: dict[str, SyncOutcome] = {}
+        reports: list[Report] = []
         vaults: dict[int, list[str]] = {}
         rejected: dict[int, EventError | ApiError] = {}
         for number, message in enumerate(messages):
             try:
-                params = self._params(message, outcomes)
+                asked = self._asked(message)
+                if asked.report is not None:
+                    reports.append(self._report(asked, asked.report, message.trigger))
+                    continue
+                params = self._params(asked, message.trigger, outcomes)
             except (EventError, ApiError) as error:
                 rejected[number] = error
                 continue
@@ -135,38 +158,50 @@ class _Run:
         synced = self.session.sync([asked for vault, asked in plan.items() if vault not in outcomes])
         outcomes |= {outcome.vault_id: outcome for outcome in synced}
         ordered = [outcomes[vault] for vault in plan]
-        self._emit(ordered, [(messages[number].trigger, why) for number, why in rejected.items()])
         left = {vault for vault, outcome in outcomes.items() if outcome.status is Status.UNFINISHED}
         unfinished = {number for number, own in vaults.items() if not left.isdisjoint(own)}
         unfinished.update(number for number, why in rejected.items() if isinstance(why, Retryable))
-        return _Served(ordered, rejected, unfinished)
+        self._told.outcomes += ordered
+        self._told.reports += reports
+        self._told.rejected += [(messages[number].trigger, why) for number, why in rejected.items()]
+        return _Served(ordered, reports, rejected, unfinished)
 
-    def _params(self, message: events.Message, outcomes: dict[str, SyncOutcome]) -> list[SyncParam]:
-        """The vaults that a message asks for; those found that cannot be synced get their outcome at once."""
+    def emit(self) -> None:
+        """Hand all that is to be told to the sinks, once for a run.
+
+        Raises:
+            SinkError: a sink did not take everything, after the others did.
+        """
+        told = self._told
+        self._observe(told.outcomes, told.reports)
+        self.session.emit([*told.cloud_events(self._request_id, self.session.source, self.app.now())])
+
+    def _asked(self, message: events.Message) -> events.Asked:
         settings = self.app.settings
-        asked = events.asked(message, default_vaults=settings.vaults, allowed_vaults=settings.allowed_vaults)
+        return events.asked(message, default_vaults=settings.vaults, allowed_vaults=settings.allowed_vaults)
+
+    def _report(self, asked: events.Asked, param: ReportParam, trigger: Trigger) -> Report:
+        return self.session.report(self._found(asked, "report on"), param, trigger)
+
+    def _params(
+        self, asked: events.Asked, trigger: Trigger, outcomes: dict[str, SyncOutcome]
+    ) -> list[SyncParam]:
+        """The vaults that a message asks for; those found that cannot be synced get their outcome at once."""
         if asked.selector is None:
             return list(asked.params)
-        found = self.session.discover(asked.selector)
-        if not found:
-            raise EventError(f"no hybrid vault matches {asked.selector}, so there is nothing to sync")
         params = []
-        for vault in found:
+        for vault in self._found(asked, "sync"):
             param = SyncParam(vault_id=vault.id, auto_trigger=asked.auto_trigger)
             params.append(param)
-            if outcome := skipped(vault, param, message.trigger, self.app.now()):
+            if outcome := skipped(vault, param, trigger, self.app.now()):
                 outcomes[param.vault_id] = outcome
         return params
 
-    def _emit(self, outcomes: Sequence[SyncOutcome], rejected: Sequence[tuple[Trigger, Exception]]) -> None:
-        self._observe(outcomes)
-        source, now = self.session.source, self.app.now()
-        self.session.emit(
-            [
-                *(outcome_event(outcome, source) for outcome in outcomes),
-                *(rejected_event(trigger, str(why), source, now) for trigger, why in rejected),
-            ]
-        )
+    def _found(self, asked: events.Asked, what_for: str) -> list[Vault]:
+        selector = asked.selector or VaultSelector()
+        if found := self.session.discover(selector):
+            return found
+        raise EventError(f"no hybrid vault matches {selector}, so there is nothing to {what_for}")
 
 
 def _later(
@@ -188,18 +223,21 @@ def _serve_batch(run: _Run, messages: Sequence[events.Message], batch: events.Sq
     Source: Lambda Developer Guide, "Reporting batch item failures". A FIFO batch stops at the first
     unfinished message, so that order holds.
     """
-    if not batch.in_order:
-        failed = run.serve(messages).handed_back
-    else:
-        failed = set()
-        for number, message in enumerate(messages):
-            served = run.serve([message])
-            if served.handed_back:
-                failed.add(number)
-            if served.unfinished:
-                failed.update(range(number, len(messages)))
-                break
+    failed = _serve_in_order(run, messages) if batch.in_order else run.serve(messages).handed_back
+    run.emit()
     return {"batchItemFailures": [{"itemIdentifier": batch.ids[number]} for number in sorted(failed)]}
+
+
+def _serve_in_order(run: _Run, messages: Sequence[events.Message]) -> set[int]:
+    """The messages to hand back: those that cannot be read, and all from the first unfinished one on."""
+    failed: set[int] = set()
+    for number, message in enumerate(messages):
+        served = run.serve([message])
+        if served.unfinished:
+            return failed.union(range(number, len(messages)))
+        if served.handed_back:
+            failed.add(number)
+    return failed
 
 
 def _reply(served: _Served) -> Reply:
@@ -210,7 +248,7 @@ def _reply(served: _Served) -> Reply:
     """
     outcomes = served.outcomes
     counts = Counter(str(outcome.status) for outcome in outcomes)
-    reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in outcomes], "counts": dict(counts)}
+    reply = {**_shown(served), "counts": dict(counts)}
     for error in served.rejected.values():
         if isinstance(error, Retryable):
             raise SyncUnfinished(f"the vaults cannot be listed now: {error}", reply) from error
@@ -218,6 +256,13 @@ def _reply(served: _Served) -> Reply:
     left = [outcome for outcome in outcomes if outcome.status is Status.UNFINISHED]
     if left:
         raise SyncUnfinished(f"{len(left)} of {len(outcomes)} syncs are unfinished: {_names(left)}", reply)
+    return reply
+
+
+def _shown(served: _Served) -> Reply:
+    reply: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in served.outcomes]}
+    if served.reports:
+        reply["reports"] = [report.model_dump(mode="json") for report in served.reports]
     return reply
 
 
@@ -253,12 +298,12 @@ def _serve_webhook(request: events.HttpRequest, event: object, invocation: Invoc
     run = _Run(invocation)
     _authenticate(request, run)
     trigger = events.webhook_trigger(request, event, invocation.request_id)
-    served = run.serve([events.Message(trigger, request.body)])
-    for error in served.rejected.values():
-        raise error
+    with run.pinged():
+        served = run.serve_all([events.Message(trigger, request.body)])
+        for error in served.rejected.values():
+            raise error
     status = webhook_status([outcome.status for outcome in served.outcomes])
-    body = {"outcomes": [outcome.model_dump(mode="json") for outcome in served.outcomes]}
-    return status, {"Content-Type": "application/json", **_MORE_HEADERS.get(status, {})}, body
+    return status, {"Content-Type": "application/json", **_MORE_HEADERS.get(status, {})}, _shown(served)
 
 
 def _check_form(request: events.HttpRequest) -> None:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cbr_sync.models import SyncOutcome
+    from cbr_sync.report import Report
 
 NAMESPACE = "cbr-sync"
 ATTEMPTS = "Attempts"
 DURATION = "Duration"
 COLD_START = "ColdStart"
 SCHEDULED_RUNS = "ScheduledRuns"
+STALE_VAULTS = "StaleVaults"
+OLDEST_SYNC_AGE = "OldestSyncAgeHours"
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
 _BY_THE_CLOCK = (Kind.SCHEDULE, Kind.TIMER)
@@ -38,14 +41,19 @@ class RunMetrics:
     def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
         self._environ = environ
         self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
+        self._oldest: float | None = None
 
-    def count(self, outcomes: Sequence[SyncOutcome]) -> None:
-        """Take these into account; a batch may come in parts."""
+    def count(self, outcomes: Sequence[SyncOutcome], reports: Sequence[Report]) -> None:
+        """Take these into account; of several reports the worst numbers count."""
         if any(outcome.trigger.kind in _BY_THE_CLOCK for outcome in outcomes):
             self._counts[SCHEDULED_RUNS] = 1
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1
             self._counts[ATTEMPTS] += outcome.attempts
+        if reports:
+            self._counts[STALE_VAULTS] = max(len(report.not_fresh) for report in reports)
+        ages = [report.oldest_sync_age_hours for report in reports]
+        self._oldest = max((age for age in ages if age is not None), default=None)
 
     def flush(self, seconds: float) -> None:
         """Write the line, for a run that took so long."""
@@ -62,4 +70,6 @@ class RunMetrics:
         metrics.add_metric(DURATION, MetricUnit.Milliseconds, round(seconds * 1000, 1))
         for name, count in self._counts.items():
             metrics.add_metric(name, MetricUnit.Count, count)
+        if self._oldest is not None:
+            metrics.add_metric(OLDEST_SYNC_AGE, MetricUnit.NoUnit, self._oldest)
         metrics.flush_metrics()

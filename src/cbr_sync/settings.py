@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretBytes,
+    SecretStr,
     ValidationError,
 )
 
@@ -88,6 +89,14 @@ def _queue_url(value: object) -> str:
     if not re.fullmatch(r"/(?:[\w.-]+/)*[\w-]+(?:\.fifo)?", url.path) or url.query or url.fragment:
         raise ValueError("not a queue URL")
     return url.geturl()
+
+
+def _ping_url(value: object) -> str:
+    url = urlsplit(str(value))
+    _endpoint(f"{url.scheme}://{url.netloc}")
+    if not re.fullmatch(r"(?:/[\w.~-]+)*/?", url.path) or url.query or url.fragment:
+        raise ValueError("not a ping URL")
+    return url.geturl().rstrip("/")
 
 
 def webhook_secret(text: str) -> bytes:
@@ -205,6 +214,9 @@ class Settings(BaseModel):
         description="the URN of a topic, as in urn:smn:cn-north-4:<project id>:backup",
     )
     smn_endpoint: Endpoint | None = Field(default=None, alias="CBR_SYNC_SMN_ENDPOINT", description=_ENDPOINT)
+    notify: Literal["all", "problems"] = Field(
+        default="all", alias="CBR_SYNC_NOTIFY", description="all or problems"
+    )
     eventgrid_channel_id: str | None = Field(
         default=None,
         alias="CBR_SYNC_EVENTGRID_CHANNEL_ID",
@@ -213,6 +225,12 @@ class Settings(BaseModel):
     )
     eventgrid_endpoint: Endpoint | None = Field(
         default=None, alias="CBR_SYNC_EVENTGRID_ENDPOINT", description=_ENDPOINT
+    )
+    # Whoever knows it may ping, so it is a secret.
+    ping_url: Annotated[SecretStr, BeforeValidator(_ping_url)] | None = Field(
+        default=None,
+        alias="CBR_SYNC_PING_URL",
+        description="an https URL without query, as in https://hc-ping.com/<uuid>",
     )
 
     @property
@@ -284,7 +302,7 @@ def queue_region(environ: Mapping[str, str]) -> str | None:
 
 def _shown(key: str, value: object) -> str:
     """A short wrong value is shown as it is, unless it is a secret or may hold a password."""
-    if "SECRET" in key or not isinstance(value, str) or len(value) > _SHOWN:
+    if "SECRET" in key or "PING" in key or not isinstance(value, str) or len(value) > _SHOWN:
         return found(value)
     return found(value) if "@" in value or "whsec" in value else repr(value)
 

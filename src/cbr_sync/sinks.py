@@ -1,33 +1,25 @@
-"""What is emitted, and where to: the log always, and every sink that is configured.
-
-Source of the envelope: CloudEvents 1.0.2, JSON event format.
-"""
+"""Where to what is emitted goes: the log always, and every sink that is configured."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-import uuid
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
+from cbr_sync.cloud_events import is_trouble
 from cbr_sync.errors import SinkError
-from cbr_sync.models import Status, SyncOutcome, rfc3339
 from cbr_sync.settings import service_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aws_lambda_powertools import Logger
 
-    from cbr_sync.models import Trigger
+    from cbr_sync.cloud_events import CloudEvent
     from cbr_sync.retry import Retry
 
-CloudEvent = dict[str, Any]
-
-REJECTED = "cbr-sync.trigger.rejected.v1"
-_TROUBLE = (Status.FAILED, Status.UNFINISHED, Status.TIMED_OUT, Status.PARTIAL)
+T = TypeVar("T")
 
 
 class Sink(Protocol):
@@ -39,35 +31,6 @@ class Sink(Protocol):
         Raises:
             SinkError: some were not taken.
         """
-
-
-def outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
-    """The outcome as a CloudEvent whose id is the same whenever the same outcome is emitted again."""
-    data = outcome.model_dump(mode="json")
-    error = outcome.error.code if outcome.error else None
-    identity = [data["trigger"], outcome.vault_id, outcome.status, outcome.operation_log_id, error]
-    kind = f"cbr-sync.checkpoint.sync.{outcome.status}.v1"
-    return {**_envelope(kind, source, identity, data["started_at"], data), "subject": outcome.vault_id}
-
-
-def rejected_event(trigger: Trigger, why: str, source: str, now: datetime) -> CloudEvent:
-    """A CloudEvent that tells of an event which could not be read: what was wrong, never its payload."""
-    told = trigger.model_dump(mode="json")
-    data = {"kind": told["kind"], "id": told["id"], "error": why}
-    return _envelope(REJECTED, source, [told, why], rfc3339(now), data)
-
-
-def _envelope(kind: str, source: str, identity: list[Any], time: str, data: Any) -> CloudEvent:
-    name = json.dumps([source, *identity], sort_keys=True)
-    return {
-        "specversion": "1.0",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
-        "source": source,
-        "type": kind,
-        "time": time,
-        "datacontenttype": "application/json",
-        "data": data,
-    }
 
 
 class _Stdout(logging.StreamHandler[TextIO]):
@@ -111,16 +74,31 @@ class LogSink:
         """Write the lines; ``until`` does not matter to a log."""
         del until
         for event in events:
-            data = event["data"]
-            rejected = event["type"] == REJECTED
-            write = self._logger.warning if rejected or data["status"] in _TROUBLE else self._logger.info
-            keys = {"trigger_id": data["id"]} if rejected else _log_keys(data)
-            write(event["type"], extra={"outcome": event, **keys})
+            write = self._logger.warning if is_trouble(event) else self._logger.info
+            write(event["type"], extra={"outcome": event, **_log_keys(event["data"])})
 
 
-def _log_keys(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    keys = {name: outcome[name] for name in ("vault_id", "operation_log_id")}
-    return {"trigger_id": outcome["trigger"]["id"], **keys}
+def _log_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {name: data[name] for name in ("vault_id", "operation_log_id") if name in data}
+    trigger_id = data["trigger"]["id"] if "trigger" in data else data.get("id")
+    return keys | ({"trigger_id": trigger_id} if trigger_id else {})
+
+
+def batches(
+    rows: Sequence[T], size_of: Callable[[T], int], *, most: int, most_bytes: int
+) -> Iterator[list[T]]:
+    """The rows in order, so many at a time at most, and no more than fit into one request."""
+    batch: list[T] = []
+    left = most_bytes
+    for row in rows:
+        size = size_of(row)
+        if batch and (len(batch) == most or size > left):
+            yield batch
+            batch, left = [], most_bytes
+        batch.append(row)
+        left -= size
+    if batch:
+        yield batch
 
 
 def emit_all(

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from cbr_sync.cloud_events import REJECTED, REPORT, is_trouble
 from cbr_sync.errors import ApiError, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cbr_sync.api import Project
-    from cbr_sync.sinks import CloudEvent
+    from cbr_sync.cloud_events import CloudEvent
 
 
 class _PublishMessageResponse(BaseModel):
@@ -25,10 +26,16 @@ class _PublishMessageResponse(BaseModel):
 
 
 class SmnSink:
-    """Publishes each event as one message, with a subject that a person can read."""
+    """Publishes each event as one message, with a subject that a person can read.
 
-    def __init__(self, project: Project, endpoint: str, topic_urn: str) -> None:
+    With ``problems_only`` it stays quiet about what went well.
+    """
+
+    def __init__(
+        self, project: Project, endpoint: str, topic_urn: str, *, problems_only: bool = False
+    ) -> None:
         self._project = project
+        self._problems_only = problems_only
         topic = quote(topic_urn, safe="")
         self._url = f"{endpoint}/v2/{project.project_id}/notifications/topics/{topic}/publish"
 
@@ -40,6 +47,8 @@ class SmnSink:
         """
         lost = []
         for event in events:
+            if self._problems_only and not is_trouble(event):
+                continue
             try:
                 self._publish(event, until)
             except ApiError as error:
@@ -56,6 +65,12 @@ class SmnSink:
 
 def subject(event: CloudEvent) -> str:
     """What a person reads first, as in ``cbr-sync: failed: vault 8d3a8b28-...``."""
-    status = event["data"].get("status", "an event was rejected")
-    about = f": vault {event['subject']}" if "subject" in event else ""
-    return f"cbr-sync: {status.replace('_', ' ')}{about}"
+    data = event["data"]
+    if event["type"] == REJECTED:
+        return "cbr-sync: an event was rejected"
+    if "counts" in data:
+        what = "report" if event["type"] == REPORT else "run finished"
+        counts = [f"{count} {word.replace('_', ' ')}" for word, count in data["counts"].items()]
+        return f"cbr-sync: {what}: {', '.join(counts) or 'nothing'}"
+    word = data.get("status") or data["state"]
+    return f"cbr-sync: {word.replace('_', ' ')}: vault {data.get('name') or event['subject']}"

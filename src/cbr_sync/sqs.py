@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from cbr_sync.cloud_events import CloudEvent
     from cbr_sync.models import Credentials
     from cbr_sync.retry import Retry
-    from cbr_sync.sinks import CloudEvent
+
 
 BATCH = 10
 _OK = 200

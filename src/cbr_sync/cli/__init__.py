@@ -1,0 +1,1 @@
+"""What is for people alone: never imported in the cloud, and not shipped to it."""

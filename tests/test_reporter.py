@@ -1,0 +1,412 @@
+"""Reports: how each vault stands, from the API's lists alone, with a book of histories."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbr_sync.cbr import OperationLog
+from cbr_sync.cbr import Vault as ListedVault
+from cbr_sync.cloud_events import MAX_BYTES
+from cbr_sync.errors import EventError, SyncUnfinished
+from cbr_sync.histories import Past, nightly, record, showcase
+from cbr_sync.models import Kind, Trigger
+from cbr_sync.report import ReportParam, State, VaultReport
+from cbr_sync.reporter import Histories, report_of
+from cbr_sync.simulator import Vault
+from conftest import Lines
+from world import FILE, START, VMWARE, World, webhook_event
+
+BUCKET = ("BackupService.6404", "Failed to delete the bucket object.")
+VAULT = Vault(VMWARE, "vault", created_at=START - timedelta(days=100))
+OLD = Past(24 * 90)  # tells that the logs reach back so far
+TRIGGER = Trigger(kind=Kind.TIMER, id="night")
+
+
+def ids(count: int) -> list[str]:
+    """So many vault ids."""
+    return [str(uuid.UUID(int=number, version=4)) for number in range(1, count + 1)]
+
+
+def world_of(*books: tuple[Vault, list[Past]]) -> World:
+    """A world with these vaults and their histories."""
+    world = World(vaults=tuple(vault for vault, _ in books))
+    for vault, pasts in books:
+        record(world.simulator, vault, pasts, world.now())
+    return world
+
+
+def report(world: World, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The report that an invoke is answered with."""
+    reply = world.on_lambda({"report": {}} | (payload or {}))
+    (found,) = reply["reports"]
+    assert reply["outcomes"] == []
+    return dict(found)
+
+
+def states(found: dict[str, Any]) -> dict[str, str]:
+    """The state of each vault, by its name."""
+    return {vault["name"]: vault["state"] for vault in found["vaults"]}
+
+
+def lists_asked(world: World) -> list[str]:
+    """The lists that were asked for, in order."""
+    return [request.path.rpartition("/")[2] for request in world.simulator.requests]
+
+
+BOOK = [
+    ("fresh", [Past(5)], "fresh"),
+    ("fresh to the minute", [Past(26)], "fresh"),
+    ("late", [Past(27), *nightly(9, 2)], "stale"),
+    ("failing for three days", nightly(9, 3) + nightly(3, ends="failed", error=BUCKET), "failing"),
+    ("failed once, well since", [Past(30, ends="failed", error=BUCKET), Past(5)], "fresh"),
+    ("failed since, though the success is young", [Past(9), Past(3, ends="failed", error=BUCKET)], "failing"),
+    ("overran", [Past(30), Past(6, ends="timeout")], "failing"),
+    ("some copies failed", [Past(30), Past(6, failed=2)], "failing"),
+    ("never more than partial", [Past(6, failed=2)], "failing"),
+    ("skipped since, and young", [Past(9), Past(3, ends="skipped")], "fresh"),
+    ("skipped for days", [*nightly(9, 3), *nightly(3, ends="skipped")], "stale"),
+    ("running for ten hours", [Past(34), Past(10, hours=30)], "stale"),
+    ("running, and young", [Past(20), Past(10, hours=30)], "fresh"),
+    ("its first sync runs", [Past(10, hours=30)], "unknown"),
+    ("forgotten", [], "unknown"),
+]
+
+
+@pytest.mark.parametrize(("name", "pasts", "state"), BOOK, ids=[name for name, *_ in BOOK])
+def test_a_history_makes_a_state(name: str, pasts: list[Past], state: str) -> None:
+    """The last success and what came since decide, whoever started it."""
+    assert states(report(world_of((replace(VAULT, name=name), pasts)))) == {name: state}
+
+
+def test_a_vault_that_fails_tells_since_when_and_why() -> None:
+    """The last success with its copies, its age, and the last error in the API's words."""
+    pasts = [Past(80), *nightly(3, ends="failed", error=BUCKET)]
+    (vault,) = report(world_of((VAULT, pasts)))["vaults"]
+    assert vault["age_hours"] == 80
+    assert vault["last_success"]["status"] == "succeeded"
+    assert vault["last_success"]["copies"] == {"synced": 12, "deleted": 1, "failed": 0}
+    assert vault["last_success"]["started_at"] == "2026-11-19T19:00:00.000Z"
+    assert vault["last_success"]["ended_at"] == "2026-11-19T19:30:00.000Z"
+    error = {"code": BUCKET[0], "message": BUCKET[1], "request_id": None, "http_status": None}
+    assert vault["last_error"]["error"] == error
+    assert vault["last_error"]["started_at"] == "2026-11-22T20:00:00.000Z"
+    assert vault["running"] is None
+
+
+def test_a_running_sync_is_shown_with_its_progress() -> None:
+    """It makes nothing fresh before it has ended."""
+    (vault,) = report(world_of((VAULT, [Past(40), Past(10, hours=30)])))["vaults"]
+    assert (vault["state"], vault["age_hours"]) == ("stale", 40)
+    assert vault["running"]["progress"] == 33
+    assert vault["running"]["started_at"] == "2026-11-22T17:00:00.000Z"
+    assert vault["running"]["copies"] is None
+
+
+@pytest.mark.parametrize(
+    ("created", "older_log", "state"),
+    [
+        (timedelta(days=2), False, "never"),
+        (timedelta(days=7), False, "never"),
+        (timedelta(days=8), False, "unknown"),
+        (timedelta(days=80), True, "never"),
+        (timedelta(days=91), True, "unknown"),
+    ],
+)
+def test_never_is_said_only_where_the_logs_would_know(
+    created: timedelta, older_log: bool, state: str
+) -> None:
+    """How long they are kept is not documented; a log older than the vault shows that they reach back."""
+    vault = replace(VAULT, name="new", created_at=START - created)
+    others = [(replace(VAULT, id=one, name=one), list[Past]()) for one in ids(11)]
+    old = (replace(VAULT, id=FILE, name="old"), [OLD] if older_log else [])
+    assert states(report(world_of((vault, []), old, *others)))["new"] == state
+
+
+def test_the_worst_stand_first_and_all_are_counted() -> None:
+    """With the oldest success that is known."""
+    world = World()
+    world.simulator = showcase(world.now)
+    found = report(world)
+    assert found["counts"] == {"failing": 2, "never": 1, "stale": 3, "unknown": 1, "fresh": 2}
+    order = [vault["state"] for vault in found["vaults"]]
+    assert order == [state for state in State for _ in range(found["counts"][state])]
+    assert found["oldest_sync_age_hours"] == 271.2
+    assert "vault-server-01" not in states(found), "a public vault"
+
+
+def test_the_limit_is_the_askers() -> None:
+    """Hours, with a fraction if need be."""
+    world = world_of((VAULT, [Past(5)]))
+    assert states(report(world, {"report": {"max_age_hours": 4.5}})) == {"vault": "stale"}
+    assert states(report(world, {"report": {"max_age_hours": 5}})) == {"vault": "fresh"}
+
+
+def test_a_selector_and_the_allowed_vaults_bound_what_is_told_of() -> None:
+    """As they bound a sync."""
+    world = World()
+    world.simulator = showcase(world.now)
+    assert set(states(report(world, {"vaults": {"object_type": "file"}}))) == {
+        "vault-file-01",
+        "vault-file-new",
+    }
+    environ = {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": VMWARE}
+    (allowed,) = world.on_lambda({"report": {}}, environ)["reports"]
+    assert set(states(allowed)) == {"vault-vmware-01"}
+
+
+def test_a_report_on_nothing_is_an_error(world: World) -> None:
+    """It would say that all is well."""
+    with pytest.raises(EventError, match="no hybrid vault matches name, so there is nothing to report on"):
+        world.on_lambda({"report": {}, "vaults": {"name": "nobody"}})
+
+
+def test_recent_syncs_are_listed_where_they_are_asked_for() -> None:
+    """The newest first, of so many hours; without asking there are none."""
+    world = world_of((VAULT, nightly(9)))
+    listed = report(world, {"report": {"history_hours": 72}})["history"][VMWARE]
+    begun = [sync["started_at"] for sync in listed]
+    assert begun == sorted(begun, reverse=True)
+    assert len(begun) == 3
+    assert report(world)["history"] == {}
+
+
+def test_a_deleted_vault_is_not_told_of() -> None:
+    """Neither one whose logs are still there, nor one that goes between two requests."""
+    stays = replace(VAULT, id=FILE, name="stays")
+    world = world_of((VAULT, []), (stays, [Past(5)]))
+    record(world.simulator, replace(VAULT, id=ids(1)[0], name="gone long ago"), nightly(3), world.now())
+    cloud = world.transport()
+
+    def deleting(request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("vault_id") == VMWARE:
+            error = {"error_code": "BackupService.6105", "error_msg": "The vault does not exist."}
+            return httpx.Response(404, json=error)
+        return cloud.handle_request(request)
+
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(deleting))
+    assert states(reply["reports"][0]) == {"stays": "fresh"}
+
+
+def test_few_vaults_without_a_success_cost_a_request_each() -> None:
+    """The others are judged by one page of the hours that matter."""
+    books = [(replace(VAULT, id=one, name=one), [Past(5)]) for one in ids(20)]
+    world = world_of(*books, (replace(VAULT, name="late"), [Past(24 * 50)]))
+    assert states(report(world))["late"] == "stale"
+    assert lists_asked(world) == ["vaults", "operation-logs", "operation-logs"]
+
+
+def test_2300_vaults_are_judged_by_a_few_pages() -> None:
+    """Also when the schedule stopped for all of them: no request a vault."""
+    books = [(replace(VAULT, id=one, name=f"vault-{n}"), nightly(4, 2)) for n, one in enumerate(ids(2300))]
+    world = world_of(*books)
+    found = report(world)
+    assert found["counts"] == {"stale": 2300}
+    assert Counter(lists_asked(world)) == {"vaults": 3, "operation-logs": 1 + 5}
+
+
+def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines: Lines) -> None:
+    """At most 64 KiB, whole rows, the worst first; each vault has an event of its own beside it."""
+    books = [(replace(VAULT, id=one, name="数据" * 32), [Past(30)]) for one in ids(2300)]
+    report(world_of(*books, (VAULT, [Past(3, ends="failed", error=BUCKET)])))
+    *vaults, summary = (line["outcome"] for line in log_lines())
+    assert Counter(event["type"] for event in vaults) == {
+        "cbr-sync.vault.stale": 2300,
+        "cbr-sync.vault.failing": 1,
+    }
+    assert summary["type"] == "cbr-sync.report"
+    assert summary["data"]["counts"] == {"failing": 1, "stale": 2300}
+    rows, omitted = summary["data"]["vaults"], summary["data"]["omitted"]
+    assert len(rows) + omitted == 2301
+    assert rows[0]["vault_id"] == VMWARE
+    size, one_more = len(json.dumps(summary)), len(json.dumps(rows[1])) + 2
+    assert size <= MAX_BYTES < 64 * 1024 < size + 3 * one_more
+
+
+def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
+    """Of its own type, the vault its subject; told again for the same trigger it has the same id."""
+    world = world_of((VAULT, [Past(30)]), (replace(VAULT, id=FILE, name="well"), [Past(3)]))
+    event = {"trigger": "schedule", "scheduled_time": "2026-11-23T03:00:00Z", "report": {}}
+    seen = []
+    for _ in range(2):
+        world.on_lambda(event)
+        late, summary = log_lines()
+        assert (late["level"], summary["level"]) == ("WARNING", "WARNING")
+        assert late["outcome"]["type"] == "cbr-sync.vault.stale"
+        assert late["outcome"]["subject"] == late["vault_id"] == VMWARE
+        assert late["outcome"]["data"]["age_hours"] == 30
+        assert late["outcome"]["data"]["max_age_hours"] == 26
+        assert summary["outcome"]["data"]["counts"] == {"stale": 1, "fresh": 1}
+        seen.append((late["outcome"]["id"], summary["outcome"]["id"]))
+    assert seen[0] == seen[1]
+    world.on_lambda({**event, "scheduled_time": "2026-11-24T03:00:00Z"})
+    later, _ = log_lines()
+    assert later["outcome"]["id"] != seen[0][0]
+
+
+def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
+    """The summary alone, and no warning."""
+    report(world_of((VAULT, [Past(3)])))
+    (line,) = log_lines()
+    assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report")
+    assert line["outcome"]["data"]["vaults"] == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"trigger_type": "TIMER", "trigger_name": "t", "user_event": '{"report": {"max_age_hours": 26}}'},
+        {"record": [{"smn": {"message": '{"report": {}, "vaults": {}}', "message_id": "m"}}]},
+        {"specversion": "1.0", "type": "ask", "id": "e", "data": {"report": {}}},
+        {"report": {}},
+    ],
+)
+def test_any_trigger_may_ask_on_functiongraph(event: dict[str, Any]) -> None:
+    """The payload is the same for all of them."""
+    reply = world_of((VAULT, [Past(3)])).on_functiongraph(event)
+    assert [states(found) for found in reply["reports"]] == [{"vault": "fresh"}]
+
+
+def test_a_signed_webhook_may_ask() -> None:
+    """200 with the report; the vaults' states are its content, not its status."""
+    world = world_of((VAULT, [Past(30)]))
+    reply = world.on_lambda(webhook_event({"report": {}}, world))
+    assert reply["statusCode"] == 200
+    assert states(json.loads(reply["body"])["reports"][0]) == {"vault": "stale"}
+
+
+def test_a_message_may_ask_beside_others_that_sync() -> None:
+    """A batch is served whole."""
+    world = world_of((VAULT, [Past(30)]))
+    record_of = {"eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:work"}
+    bodies = [{"report": {}}, {"vault_id": VMWARE}]
+    records = [
+        {**record_of, "messageId": f"m{n}", "body": json.dumps(b), "attributes": {}}
+        for n, b in enumerate(bodies)
+    ]
+    assert world.on_lambda({"Records": records}) == {"batchItemFailures": []}
+    assert len(world.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"report": None}, "report: found null, expected an object such as"),
+        (
+            {"report": {"max_age_hours": 0}},
+            "report.max_age_hours: found a number, expected a number of hours",
+        ),
+        ({"report": {"max_age_hours": True}}, "report.max_age_hours: found true"),
+        ({"report": {"max_age_hours": "26"}}, "report.max_age_hours: found a string of 2 characters"),
+        ({"report": {"max_age_hours": 1e999}}, "report.max_age_hours: found a number"),
+        ({"report": {"history_hours": -1}}, "report.history_hours: found a number"),
+        (
+            {"report": {"max_age": 26}},
+            "report.max_age: unknown key; expected one of report, vaults, ",
+        ),
+        ({"report": {}, "vault_id": VMWARE}, "vault_id: unknown key"),
+        ({"report": {}, "vaults": []}, "vaults: found a list of 0"),
+        ({"report": {}, "vaults": {"name": 7}}, "vaults.name: found a number, expected a string"),
+    ],
+)
+def test_a_wrong_report_names_the_key(world: World, payload: dict[str, Any], message: str) -> None:
+    """And what was found and expected; nothing is asked for then."""
+    with pytest.raises(EventError, match=message.replace(".", r"\.")):
+        world.on_lambda(payload)
+    assert world.simulator.requests == []
+
+
+def test_a_list_that_fails_for_a_moment_is_read_on(world: World) -> None:
+    """Each page is tried again for itself; what lasts is unfinished, and told."""
+    world.simulator.add_faults("503,429,502")
+    assert len(report(world)["vaults"]) == 7
+    world.simulator.add_faults("503*99")
+    with pytest.raises(SyncUnfinished, match="the vaults cannot be listed now: 503"):
+        report(world)
+
+
+def test_vaults_that_go_while_they_are_listed_hide_no_other() -> None:
+    """The next page has moved up, so the list is read again."""
+    vaults = [replace(VAULT, id=one, name=one) for one in ids(1001)]
+    before, after = World(vaults=tuple(vaults)), World(vaults=tuple(vaults[1:]))
+    clouds = iter([before.transport()])
+
+    def cloud(request: httpx.Request) -> httpx.Response:
+        return next(clouds, after.transport()).handle_request(request)
+
+    reply = before.on_lambda({"report": {}}, transport=httpx.MockTransport(cloud))
+    assert {vault["vault_id"] for vault in reply["reports"][0]["vaults"]} == {v.id for v in vaults[1:]}
+
+
+LOG = st.builds(
+    lambda number, hours, status: OperationLog.model_validate(
+        {
+            "id": f"log-{number}",
+            "status": status,
+            "created_at": START - timedelta(hours=hours),
+            "vault_id": VMWARE.upper(),
+        }
+    ),
+    st.integers(0, 9),
+    st.integers(-1, 200),
+    st.sampled_from(["success", "failed", "timeout", "skipped", "running", "waiting", "of a newer API"]),
+)
+
+
+def judged(logs: list[OperationLog]) -> VaultReport:
+    """How a vault with these logs stands."""
+    listed = ListedVault.model_validate({"id": VMWARE, "name": "vault", "billing": {}})
+    histories = Histories([VMWARE])
+    histories.add(logs)
+    (row,) = report_of([listed], histories, ReportParam(), TRIGGER, START).vaults
+    return row
+
+
+LOGS = st.lists(LOG, max_size=12, unique_by=(lambda log: log.id, lambda log: log.created_at))
+
+
+@given(logs=LOGS, data=st.data())
+def test_neither_order_nor_repetition_of_logs_matters(logs: list[OperationLog], data: st.DataObject) -> None:
+    """Pages may move while they are read; and the state is what its definition says."""
+    row = judged(logs)
+    assert judged(data.draw(st.permutations(logs + logs[:3]))) == row
+    good = max((log.created_at for log in logs if log.status == "success"), default=None)
+    bad = max((log.created_at for log in logs if log.status in {"failed", "timeout"}), default=None)
+    if bad and (not good or bad > good):
+        assert row.state is State.FAILING
+    elif good:
+        assert row.state is (State.FRESH if START - good <= timedelta(hours=26) else State.STALE)
+        assert row.age_hours is not None
+        assert row.age_hours >= 0
+    else:
+        assert row.state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("created_at", "state"),
+    [
+        ("2026-11-21T10:38:34.209782", "never"),
+        ("2026-11-21T10:38:34Z", "never"),
+        ("2026-11-21T10:38:34.584+00:00", "never"),
+        (None, "unknown"),
+        ("", "unknown"),
+        ("lately", "unknown"),
+    ],
+)
+def test_times_come_in_every_form_of_the_reference(created_at: str | None, state: str) -> None:
+    """Naive ones are UTC; one that cannot be read is as good as none."""
+    row = {"id": VMWARE, "name": "vault", "created_at": created_at, "billing": {"status": "available"}}
+    listed = ListedVault.model_validate(row)
+    (vault,) = report_of([listed], Histories([VMWARE]), ReportParam(), TRIGGER, START).vaults
+    assert vault.state == state
+    log = {"id": "log", "status": "success", "created_at": "2026-11-23T02:00:00", "ended_at": ""}
+    assert OperationLog.model_validate(log).created_at == datetime(2026, 11, 23, 2, tzinfo=UTC)
