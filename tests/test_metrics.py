@@ -9,6 +9,7 @@ import pytest
 
 from cbr_sync.aws_lambda import LambdaDoor
 from cbr_sync.errors import EventError, SyncUnfinished
+from cbr_sync.histories import showcase
 from cbr_sync.local import LaptopLambdaContext, Platform, play
 from cbr_sync.metrics import OF_STATUS
 from cbr_sync.models import Status
@@ -121,6 +122,25 @@ def test_a_refused_webhook_counts_no_sync(world: World, capsys: pytest.CaptureFi
     assert world.on_lambda(event)["statusCode"] == 401
     (line,) = emf(capsys)
     assert values(line).keys() == {"Duration", "ColdStart"}
+
+
+def test_a_report_counts_what_is_not_fresh(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the age of the oldest success; it is no scheduled sync, whose silence it must not hide."""
+    world.simulator = showcase(world.now)
+    world.on_lambda({"trigger": "schedule", "report": {}})
+    (line,) = emf(capsys)
+    assert values(line) == {"StaleVaults": 7, "OldestSyncAgeHours": 271.2, "ColdStart": 1, "Duration": 0}
+
+
+def test_a_good_report_says_zero(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """An alarm goes out by it."""
+    world.simulator = showcase(world.now)
+    world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-01"}})
+    world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-forgotten"}})
+    well, unknown = map(values, emf(capsys))
+    assert (well["StaleVaults"], well["OldestSyncAgeHours"]) == (0, 7)
+    assert unknown["StaleVaults"] == 1
+    assert "OldestSyncAgeHours" not in unknown
 
 
 def test_every_status_has_a_metric_of_its_own() -> None:

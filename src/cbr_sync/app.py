@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cbr_sync.models import Trigger, VaultSelector
     from cbr_sync.report import Report, ReportParam
     from cbr_sync.sinks import Sink
+    from cbr_sync.sync import Progress
 
 # Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
 _NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
@@ -52,11 +53,12 @@ def utc_now() -> datetime:
 
 
 class Seams(NamedTuple):
-    """What a test or a laptop may replace: the clocks, the waiting, the chance and the network."""
+    """What a test or a laptop may replace: clocks, waiting, chance, network, and who watches."""
 
     now: Callable[[], datetime] = utc_now
     retry: Retry = Retry()
     transport: httpx.BaseTransport | None = None
+    watch: Callable[[Progress], None] = lambda _progress: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class App:
         self.environ = environ
         self.logger = logger
         self.now = seams.now
+        self.watch = seams.watch
         self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
         # One for each worker, and one for a ping, which must keep no worker waiting.
         connections = settings.concurrency + 1
@@ -181,6 +184,7 @@ class Session:
             concurrency=app.settings.concurrency,
             look_first=app.settings.look_first,
             wait_seconds=app.settings.wait_seconds,
+            watch=app.watch,
         )
         return syncer.sync_all(asked)
 

@@ -37,6 +37,14 @@ LOOK_SHARE = 0.5
 Asked = tuple["SyncParam", "Trigger"]
 
 
+class Progress(NamedTuple):
+    """How far one vault is: ``state`` is an outcome's word, ``sending``, or the API's for what goes on."""
+
+    vault_id: str
+    state: str
+    percent: int | None = None
+
+
 @dataclass(eq=False, repr=False)
 class _Run:
     """One vault's sync on its way."""
@@ -81,6 +89,7 @@ class Syncer(NamedTuple):
     concurrency: int = 16
     look_first: bool = True
     wait_seconds: float = 0.0
+    watch: Callable[[Progress], None] = lambda _progress: None
 
     def sync_all(self, asked: Sequence[Asked]) -> list[SyncOutcome]:
         """One outcome for each, in the order asked; an error of the API is an outcome, not an exception."""
@@ -110,6 +119,7 @@ class Syncer(NamedTuple):
             run.known = frozenset(log.id for log in own)
             if served := [log for log in own if run.serves(log)]:
                 run.adopt(min(served, key=_begun))
+                self._tell(run)
 
     def _since(self, trigger: Trigger) -> datetime | None:
         recent = trigger.time is not None and self.now() - trigger.time <= TRIGGER_AGE
@@ -128,12 +138,17 @@ class Syncer(NamedTuple):
                 pass
 
     def _start(self, run: _Run) -> None:
+        self.watch(Progress(run.param.vault_id, "sending"))
         run.began, run.started_at = self.retry.clock(), self.now()
         try:
             self.retry.call(lambda: self._post(run), until=self.until, retry_on=Retryable, pace=self.pace)
         except ApiError as error:
             run.error = error
         run.seconds = self.retry.clock() - run.began
+        self._tell(run)
+
+    def _tell(self, run: _Run) -> None:
+        self.watch(Progress(run.param.vault_id, _judge(run)[0]))
 
     def _post(self, run: _Run) -> None:
         """One attempt: send the POST, unless an earlier one turns out to have been taken."""
@@ -204,10 +219,13 @@ class Syncer(NamedTuple):
                 self.logger.warning("following failed, and goes on", extra={"reason": str(error)})
                 logs = []
             for log in logs:
-                if log.ended and log.id in running:
-                    run = running.pop(log.id)
+                run = running.get(log.id)
+                if run and log.ended:
+                    del running[log.id]
                     run.log = log
                     run.seconds = self.retry.clock() - run.began
+                if run:
+                    self.watch(Progress(run.param.vault_id, log.end or log.status, log.progress))
             wait = min(longest, wait * 1.5)
 
     def _states(self, running: dict[str, _Run]) -> Iterable[OperationLog]:
