@@ -20,7 +20,7 @@ from cbr_sync.cloud_events import CloudEvent, outcome_event, rejected_event
 from cbr_sync.errors import SinkError
 from cbr_sync.models import Credentials, Kind, Status, SyncOutcome, Trigger
 from cbr_sync.retry import Retry
-from cbr_sync.sqs import SqsSink
+from cbr_sync.sqs import SqsClient, SqsSink
 from world import World
 
 REGION = "eu-west-1"
@@ -106,16 +106,8 @@ def make_sink(
     retry: Retry | None = None,
 ) -> SqsSink:
     """A sink as the App makes it."""
-    return SqsSink(
-        client,
-        queue_url,
-        endpoint,
-        region=REGION,
-        credentials=lambda: credentials,
-        retry=retry or Retry(),
-        now=utc_now,
-        request_timeout_seconds=5,
-    )
+    sqs = SqsClient(client, endpoint, REGION, credentials, utc_now)
+    return SqsSink(lambda: sqs, queue_url, retry or Retry(), 5)
 
 
 def soon() -> float:
@@ -253,17 +245,8 @@ def emit(
     """Emit so many events to this queue, on the world's clock."""
     client = httpx.Client(transport=httpx.MockTransport(queue))
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
-    sink = SqsSink(
-        client,
-        url,
-        "https://sqs.eu-west-1.amazonaws.com",
-        region=REGION,
-        credentials=lambda: credentials,
-        retry=world.retry,
-        now=world.now,
-        request_timeout_seconds=5,
-    )
-    sink.emit(events_of(count), seconds)
+    sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
+    SqsSink(lambda: sqs, url, world.retry, 5).emit(events_of(count), seconds)
 
 
 def test_only_what_was_not_taken_is_sent_again(world: World) -> None:

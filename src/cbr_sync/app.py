@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,7 +20,7 @@ from cbr_sync.cbr import Cbr
 from cbr_sync.errors import ApiError, Retryable, SettingsError, SinkError
 from cbr_sync.models import Credentials, OutcomeError, Status, SyncOutcome, SyncParam
 from cbr_sync.retry import Pace, Retry
-from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings, queue_region
+from cbr_sync.settings import KEY_NAMES, Settings
 from cbr_sync.sinks import LogSink, emit_all
 from cbr_sync.sync import Asked, Syncer, not_begun
 from cbr_sync.tls import tls_context
@@ -137,7 +136,7 @@ class Session:
         """
         settings = self._app.settings
         vaults = self._app.retry.call(
-            lambda: list(self._cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name)),
+            lambda: list(self.cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name)),
             until=self._work_until,
             retry_on=Retryable,
             pace=self._pace,
@@ -158,7 +157,7 @@ class Session:
         """
         from cbr_sync.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
 
-        reporter = Reporter(self._cbr, self._app.retry, self._pace, self._app.now, self._work_until)
+        reporter = Reporter(self.cbr, self._app.retry, self._pace, self._app.now, self._work_until)
         return reporter.report(vaults, param, trigger)
 
     def sync(self, asked: Sequence[Asked]) -> list[SyncOutcome]:
@@ -171,7 +170,7 @@ class Session:
             return []
         app = self._app
         try:
-            cbr = self._cbr
+            cbr = self.cbr
         except ApiError as error:
             return [not_begun(param, trigger, error, app.now()) for param, trigger in asked]
         syncer = Syncer(
@@ -226,7 +225,13 @@ class Session:
             return None
 
     @cached_property
-    def _cbr(self) -> Cbr:
+    def cbr(self) -> Cbr:
+        """The API of this invocation's project.
+
+        Raises:
+            ApiError: and its kinds; the project is not known.
+            SettingsError: there are no credentials.
+        """
         endpoint = self._app.settings.cbr_endpoint
         return Cbr(self._client, endpoint, self._project_id(), lambda: self._timeout(self._work_until))
 
@@ -268,20 +273,14 @@ class Session:
             yield "eventgrid", lambda: self._eventgrid(settings.eventgrid_channel_id or "")
 
     def _sqs(self, queue_url: str) -> Sink:
-        from cbr_sync.sqs import SqsSink  # noqa: PLC0415
+        from cbr_sync.sqs import SqsSink, sqs_client  # noqa: PLC0415
 
         app = self._app
-        url = urlsplit(queue_url)
-        endpoint = app.environ.get("AWS_ENDPOINT_URL_SQS") or app.environ.get("AWS_ENDPOINT_URL")
         return SqsSink(
-            app.http,
+            lambda: sqs_client(app.http, queue_url, app.environ, app.now),
             queue_url,
-            endpoint or f"{url.scheme}://{url.netloc}",
-            region=queue_region(app.environ) or "",  # Settings.load made sure of it
-            credentials=self._aws_credentials,
-            retry=app.retry,
-            now=app.now,
-            request_timeout_seconds=app.settings.request_timeout_seconds,
+            app.retry,
+            app.settings.request_timeout_seconds,
         )
 
     def _smn(self, topic_urn: str) -> Sink:
@@ -302,11 +301,6 @@ class Session:
             return Project(self._client, self._project_id(), self._app.retry, Pace(), self._timeout)
         except (ApiError, SettingsError) as error:
             raise SinkError(f"the project is not known: {error}") from error
-
-    def _aws_credentials(self) -> Credentials:
-        environ = self._app.environ
-        key, secret = (environ[name] for name in AWS_KEY_NAMES)
-        return Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None)
 
 
 def skipped(vault: Vault, param: SyncParam, trigger: Trigger, now: datetime) -> SyncOutcome | None:
