@@ -10,16 +10,18 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from cbr_sync.models import Status, rfc3339
+from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
+
+from cbr_sync.models import OutcomeError, Status, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from cbr_sync.errors import ApiError, EventError
-    from cbr_sync.models import OutcomeError, SyncOutcome, Trigger
+    from cbr_sync.models import SyncOutcome, Trigger
     from cbr_sync.report import Report
 
 CloudEvent = dict[str, Any]

@@ -18,6 +18,7 @@ from pydantic import (
     StrictBool,
     StrictStr,
     ValidationError,
+    WithJsonSchema,
 )
 
 if TYPE_CHECKING:
@@ -59,9 +60,13 @@ def unicode_text(value: str) -> str:
     return value
 
 
-VaultId = Annotated[str, BeforeValidator(vault_id)]
+VaultId = Annotated[str, BeforeValidator(vault_id), WithJsonSchema({"type": "string", "format": "uuid"})]
 Text = Annotated[StrictStr, AfterValidator(unicode_text)]
-Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class Kind(StrEnum):
@@ -94,11 +99,18 @@ class Status(StrEnum):
     UNFINISHED = "unfinished"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class Frozen(BaseModel):
+    """What is made once and stays as it is; keys that it does not know are mistakes."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
-class SyncParam(_Frozen):
+class SyncParam(Frozen):
     """One vault to sync, in the API's own words.
 
     Source: API reference of CBR, ImportCheckpoint, table SyncParam.
@@ -108,7 +120,7 @@ class SyncParam(_Frozen):
     auto_trigger: StrictBool
 
 
-class VaultSelector(_Frozen):
+class VaultSelector(Frozen):
     """Every hybrid vault that matches all that is given; nothing given matches all of them."""
 
     object_type: Text | None = None
@@ -120,7 +132,7 @@ class VaultSelector(_Frozen):
         return ", ".join(sorted(self.model_fields_set)) or "at all"
 
 
-class Trigger(_Frozen):
+class Trigger(Frozen):
     """The event that asked: its kind, an id that is the same in every delivery, and its own time."""
 
     kind: Kind
@@ -128,7 +140,7 @@ class Trigger(_Frozen):
     time: Timestamp | None = None
 
 
-class Copies(_Frozen):
+class Copies(Frozen):
     """How many copies an ended operation synced, deleted on the cloud side, and failed to sync."""
 
     synced: int
@@ -136,7 +148,7 @@ class Copies(_Frozen):
     failed: int
 
 
-class OutcomeError(_Frozen):
+class OutcomeError(Frozen):
     """Why a sync is not what was hoped for, in the API's own words, redacted."""
 
     code: str
@@ -145,7 +157,7 @@ class OutcomeError(_Frozen):
     http_status: int | None = None
 
 
-class SyncOutcome(_Frozen):
+class SyncOutcome(Frozen):
     """What came of one SyncParam; each gets exactly one."""
 
     vault_id: VaultId

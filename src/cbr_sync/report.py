@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from cbr_sync.models import Copies, OutcomeError, Timestamp, Trigger, VaultId, VaultSelector
+from cbr_sync.models import Copies, Frozen, OutcomeError, Timestamp, Trigger, VaultId, VaultSelector
 
 MAX_AGE_HOURS = 26  # a nightly sync, and two hours of grace
 
@@ -28,25 +28,21 @@ class State(StrEnum):
     FRESH = "fresh"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class ReportParam(_Frozen):
+class ReportParam(Frozen):
     """What is asked for: from how many hours on a vault is stale, and how many hours of syncs to list."""
 
     max_age_hours: Annotated[float, Field(strict=True, gt=0, le=8784, allow_inf_nan=False)] = MAX_AGE_HOURS
     history_hours: Annotated[float, Field(strict=True, ge=0, le=8784, allow_inf_nan=False)] = 0
 
 
-class ReportForm(_Frozen):
+class ReportForm(Frozen):
     """The payload ``{"report": {...}, "vaults": {...}}``; no ``vaults`` are all of them."""
 
     report: ReportParam
     vaults: VaultSelector = VaultSelector()
 
 
-class Sync(_Frozen):
+class Sync(Frozen):
     """A sync in a vault's history; ``status`` is an outcome's word, or the API's for one that goes on."""
 
     operation_log_id: str
@@ -58,7 +54,7 @@ class Sync(_Frozen):
     error: OutcomeError | None = None
 
 
-class VaultReport(_Frozen):
+class VaultReport(Frozen):
     """How one vault stands."""
 
     vault_id: VaultId
@@ -72,19 +68,24 @@ class VaultReport(_Frozen):
     last_error: Sync | None = Field(description="the last that went wrong since the last success")
 
 
-class Report(_Frozen):
-    """How all vaults in scope stand, the worst first."""
+class ReportSums(Frozen):
+    """What a report comes to."""
 
     at: Timestamp
     max_age_hours: float
     history_hours: float
     counts: dict[State, int] = Field(description="only states that a vault is in")
     oldest_sync_age_hours: float | None = Field(description="of the vaults whose last success is known")
+    trigger: Trigger
+
+
+class Report(ReportSums):
+    """How all vaults in scope stand, the worst first."""
+
     vaults: tuple[VaultReport, ...]
     history: dict[VaultId, tuple[Sync, ...]] = Field(
         description="the syncs of the last history_hours, the newest first; empty where none were asked for"
     )
-    trigger: Trigger
 
     @property
     def not_fresh(self) -> tuple[VaultReport, ...]:
