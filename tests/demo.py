@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cbr_sync.app import utc_now
+from cbr_sync.histories import showcase
 from cbr_sync.local import Played, platform_of, play, signed, simulator_environ
 from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
 from cbr_sync.sigv4 import SigV4Auth
-from cbr_sync.simulator import Simulator, SimulatorServer
-from playbook import DEFAULT_VAULTS, OUTCOME, PLAYBOOK, Expected, expected_messages
+from cbr_sync.simulator import SimulatorServer
+from playbook import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages, word_of
 
 REGION = "eu-west-1"
 AWS_KEYS = Credentials("demo-key", "demo-secret")
@@ -95,8 +96,7 @@ def play_all(
         played = play_one(path, environ)
         emitted = queue.look()
         messages += emitted
-        outcomes = [event["data"] for event in emitted if event["type"].startswith(OUTCOME)]
-        add_rows(table, path.stem, played, outcomes)
+        add_rows(table, path.stem, played, [event for event in emitted if "subject" in event])
         if (got := Expected.of(played.answer, emitted)) != expected:
             mistakes.append(f"{path.name}: {got}, expected {expected}")
     console.print(table)
@@ -105,7 +105,7 @@ def play_all(
 
 def play_one(path: Path, environ: dict[str, str]) -> Played:
     """Play an event on a simulator of its own, which knows of no other event."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(showcase(utc_now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
         event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
@@ -113,16 +113,21 @@ def play_one(path: Path, environ: dict[str, str]) -> Played:
             return play(event, platform_of(path), environ)
 
 
-def add_rows(table: Table, name: str, played: Played, outcomes: list[dict[str, Any]]) -> None:
+def add_rows(table: Table, name: str, played: Played, told: list[dict[str, Any]]) -> None:
     """A row for each vault; the event is named once."""
-    for number, outcome in enumerate(outcomes):
+    for number, event in enumerate(told):
         first = (name, str(played.kind)) if number == 0 else ("", "")
-        operation = short(outcome["operation_log_id"]) or (outcome["error"] or {}).get(
-            "code", "-"
-        ).removeprefix("BackupService.")
-        style = "green" if outcome["status"] == "accepted" else "yellow"
-        status = f"[{style}]{outcome['status']}"
-        table.add_row(*first, short(outcome["vault_id"]), status, operation, "" if number else played.answer)
+        word = word_of(event)
+        style = "green" if word == "accepted" else "yellow"
+        answer = "" if number else played.answer
+        table.add_row(*first, short(event["subject"]), f"[{style}]{word}", operation(event["data"]), answer)
+
+
+def operation(data: dict[str, Any]) -> str:
+    """The operation that was started, or the last one known; else why there is none."""
+    sync = data if "status" in data else data["last_success"] or {}
+    error = sync.get("error") or {}
+    return short(sync.get("operation_log_id")) or error.get("code", "-").removeprefix("BackupService.")
 
 
 def short(identifier: str | None) -> str:

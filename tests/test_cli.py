@@ -9,6 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -16,7 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cbr_sync import webhook
-from cbr_sync.__main__ import app
+from cbr_sync.cli.commands import app
 from cbr_sync.simulator import SimulatorServer
 from world import SECRET, VMWARE, World, secret_text
 
@@ -74,7 +76,7 @@ def test_wrong_settings_are_listed_without_a_trace() -> None:
     assert result.exit_code == 1  # a webhook's sender gets a reply, whatever the settings are
     result = run("invoke", TIMER)
     assert result.exit_code == 2
-    assert "CBR_SYNC_REGION: not set" in result.stdout
+    assert "CBR_SYNC_REGION: not set" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -159,3 +161,79 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == "cbr-sync's command line needs typer: pip install 'cbr-sync[cli]'\n"
+
+
+def test_dead_letters_of_a_file_are_replayed(tmp_path: Path) -> None:
+    """Each is told of as it goes, then how many were served; what was not is the exit code."""
+    path = tmp_path / "letters.jsonl"
+    path.write_text(f'{{"vault_id": "{VMWARE}"}}\n{{"vault_id": "tape-7"}}\n', encoding="utf-8")
+    result = run("replay", str(path), "--simulate")
+    assert result.exit_code == 1
+    assert f"{path}, line 1: direct: served\n{VMWARE}  accepted" in result.stdout
+    assert f"{path}, line 2: direct: left: EventError" in result.stdout
+    assert "vault_id: found a string of 6 characters" in result.stderr
+    assert result.stdout.endswith("1 of 2 served\n")
+    told = json.loads(run("replay", str(path), "--simulate", "--json").stdout)
+    assert [(letter["served"], letter.get("error")) for letter in told] == [
+        (True, None),
+        (False, "EventError"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "message"),
+    [
+        ("no-such-file", 2, "no-such-file cannot be read: No such file"),
+        ("https://sqs.eu-west-1.amazonaws.com/123456789012/dead", 2, "AWS_ACCESS_KEY_ID: not set"),
+        ("http://example.com/123456789012/dead", 2, "the queue: found"),
+    ],
+)
+def test_letters_that_cannot_be_had_are_told_in_a_line(source: str, code: int, message: str) -> None:
+    """A file, keys or a URL that is wrong; no trace."""
+    result = run("replay", source, "--simulate")
+    assert (result.exit_code, "Traceback" in result.output) == (code, False)
+    assert message in result.stderr
+
+
+def test_a_webhook_is_sent_signed(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """What the other side gets is what was signed; its answer and its status are shown."""
+    monkeypatch.setenv("CBR_SYNC_WEBHOOK_SECRET", secret_text())
+    got: list[tuple[dict[str, str], bytes]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append(({key.lower(): value for key, value in self.headers.items()}, body))
+            self.send_response(207 if b"7300" in body else 200)
+            self.end_headers()
+            self.wfile.write(b'{"outcomes": []}')
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/sync"
+        result = run("webhook", "send", f'{{"vault_id": "{VMWARE}"}}', "--url", url)
+        mixed = run("webhook", "send", "-", "--url", url, stdin='{"vault_id": "7300"}')
+        server.shutdown()
+    assert (result.exit_code, result.stdout, result.stderr) == (0, '{"outcomes": []}\n', "HTTP 200 OK\n")
+    assert mixed.exit_code == 1
+    headers, body = got[0]
+    webhook.verify(headers, body, [SECRET], now=float(headers["webhook-timestamp"]))
+    assert headers["content-type"] == "application/json"
+    assert world.simulator.requests == []
+
+
+def test_a_webhook_that_nobody_takes_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which URL, and why."""
+    monkeypatch.setenv("CBR_SYNC_WEBHOOK_SECRET", secret_text())
+    result = run("webhook", "send", "{}", "--url", "http://127.0.0.1:9/sync")
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:9/sync gives no answer: " in result.stderr
+    assert run("webhook", "send", "{}", "--url", "nowhere").exit_code == 1
+
+
+def test_the_schema_is_printed() -> None:
+    """For a file."""
+    assert json.loads(run("schema").stdout)["title"] == "What cbr-sync emits"

@@ -22,7 +22,11 @@ PACKAGE = SRC / "cbr_sync"
 # The way of an event, from the top; a module imports only from rungs below its own.
 LADDER = [
     {"__main__"},
-    {"cli.__init__"},
+    {"cli.commands"},
+    {"cli.develop", "cli.operate"},
+    {"cli.common"},
+    {"cli.screen"},
+    {"cli.doctor", "cli.page", "cli.replay", "cli.schema", "cli.__init__"},
     {"local"},
     {"aws_lambda", "functiongraph"},
     {"handlers"},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cbr_sync.histories import showcase
 from cbr_sync.local import platform_of, play, signed
 from cbr_sync.models import Kind
 from playbook import DEFAULT_VAULTS, EVENTS, PLAYBOOK, Expected
@@ -24,6 +25,7 @@ def test_an_event_file_gives_what_the_playbook_says(
     world: World, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its name tells platform and kind, and every vault ends as it should."""
+    world.simulator = showcase(world.now)
     event = signed(json.loads(path.read_text(encoding="utf-8")), SECRET, now=world.now().timestamp())
     environ = {**world.environ, "CBR_SYNC_VAULTS": DEFAULT_VAULTS}
     played = play(event, platform_of(path), environ, seams=world.seams())

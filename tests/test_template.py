@@ -13,7 +13,16 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from cbr_sync import events
-from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, NAMESPACE, OF_STATUS, SCHEDULED_RUNS
+from cbr_sync.metrics import (
+    ATTEMPTS,
+    COLD_START,
+    DURATION,
+    NAMESPACE,
+    OF_STATUS,
+    OLDEST_SYNC_AGE,
+    SCHEDULED_RUNS,
+    STALE_VAULTS,
+)
 from cbr_sync.models import Kind, Status
 from cbr_sync.settings import Settings
 
@@ -22,11 +31,15 @@ TEMPLATE: dict[str, Any] = cfn_yaml.load(str(ROOT / "template.yaml"))
 RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 SCHEDULE = FUNCTION["Events"]["Nightly"]["Properties"]
+REPORT_SCHEDULE = FUNCTION["Events"]["Morning"]["Properties"]
 WORK = FUNCTION["Events"]["Work"]["Properties"]
 WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
 QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
 ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-OUR_METRICS = {*OF_STATUS.values(), ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS}
+OUR_METRICS = {
+    *OF_STATUS.values(),
+    *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, OLDEST_SYNC_AGE),
+}
 
 
 def statements() -> Iterator[dict[str, Any]]:
@@ -62,6 +75,7 @@ def test_the_settings_it_makes_are_right() -> None:
         "CBR_SYNC_ALLOWED_VAULTS": TEMPLATE["Parameters"]["AllowedVaults"]["Default"],
         "CBR_SYNC_SECRET_ID": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf",
         "CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-ResultQueue-Ab3",
+        "CBR_SYNC_PING_URL": TEMPLATE["Parameters"]["PingUrl"]["Default"],
     }
     assert variables.keys() == {n for n in FUNCTION["Environment"]["Variables"] if n.startswith("CBR_")}
     given_by_lambda = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
@@ -92,19 +106,21 @@ def test_the_role_is_given_so_that_sam_adds_none() -> None:
     assert "Fn::GetAtt" in SCHEDULE["RoleArn"]
 
 
-def test_the_schedule_has_six_fields_and_a_time_zone() -> None:
+@pytest.mark.parametrize(("event", "name"), [(SCHEDULE, "Schedule"), (REPORT_SCHEDULE, "ReportSchedule")])
+def test_a_schedule_has_six_fields_and_a_time_zone(event: dict[str, Any], name: str) -> None:
     """EventBridge's cron has a year; five fields fail only at deployment."""
-    assert SCHEDULE["ScheduleExpression"] == {"Ref": "Schedule"}
-    schedule = TEMPLATE["Parameters"]["Schedule"]
+    assert event["ScheduleExpression"] == {"Ref": name}
+    schedule = TEMPLATE["Parameters"][name]
     assert re.fullmatch(schedule["AllowedPattern"], schedule["Default"])
     assert not re.fullmatch(schedule["AllowedPattern"], "cron(0 3 * * ?)")
-    assert SCHEDULE["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
+    assert event["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
     assert TEMPLATE["Parameters"]["ScheduleTimezone"]["Default"]
 
 
 def test_two_stacks_do_not_fight_over_the_schedules_name() -> None:
     """SAM names it after the logical ids, the same in every stack of an account and region."""
     assert SCHEDULE["OmitName"] is True
+    assert REPORT_SCHEDULE["OmitName"] is True
 
 
 def test_the_schedules_input_is_read_as_a_schedule() -> None:
@@ -117,11 +133,28 @@ def test_the_schedules_input_is_read_as_a_schedule() -> None:
     assert event.keys() == {"trigger", "scheduled_time", "schedule_arn"}
 
 
+def test_the_reports_input_is_read_as_a_report() -> None:
+    """On all hybrid vaults, with the limit that the operator chose."""
+    text = REPORT_SCHEDULE["Input"]["Fn::Sub"]
+    hours = str(TEMPLATE["Parameters"]["MaxAgeHours"]["Default"])
+    filled = text.replace("${MaxAgeHours}", hours).replace(
+        "<aws.scheduler.scheduled-time>", "2026-11-23T09:00:00Z"
+    )
+    (message,) = events.messages(json.loads(filled), "request-1")
+    assert message.trigger.kind is Kind.SCHEDULE
+    assert message.trigger.time is not None
+    asked = events.asked(message, default_vaults=(), allowed_vaults=())
+    assert asked.report is not None
+    assert asked.report.max_age_hours == 26
+    assert str(asked.selector) == "at all"
+
+
 def test_no_event_is_lost_silently() -> None:
-    """Schedule and asynchronous invokes are retried, and end in a queue."""
+    """Schedules and asynchronous invokes are retried, and end in a queue."""
     failure_queue = {"Fn::GetAtt": ["FailureQueue", "Arn"]}
-    assert SCHEDULE["DeadLetterConfig"]["Arn"] == failure_queue
-    assert SCHEDULE["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    for schedule in (SCHEDULE, REPORT_SCHEDULE):
+        assert schedule["DeadLetterConfig"]["Arn"] == failure_queue
+        assert schedule["RetryPolicy"]["MaximumRetryAttempts"] > 0
     assert FUNCTION["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"] == failure_queue
 
 
@@ -176,6 +209,7 @@ def test_each_way_to_fail_has_its_alarm() -> None:
     }
     trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
     assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
+    assert (NAMESPACE, STALE_VAULTS) in watched
     assert {("AWS/Lambda", name) for name in ("Errors", "Throttles")} <= watched
     depth = "ApproximateNumberOfMessagesVisible"
     deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
@@ -194,8 +228,10 @@ def test_silence_is_an_alarm() -> None:
     assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
         "CloudWatch's most"
     )
-    others = [RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS if name != "QuietAlarm"]
-    assert set(others) == {"notBreaching"}
+    others = {name: RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS}
+    del others["QuietAlarm"]
+    assert others.pop("StaleVaultsAlarm") == "ignore", "the last report holds until the next one"
+    assert set(others.values()) == {"notBreaching"}
 
 
 def test_three_unfinished_runs_in_an_hour_are_an_alarm_however_close() -> None:
@@ -223,7 +259,7 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
     assert shown == [[f"{name}.Arn" for name in ALARMS]]
     metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
     ours = {row[1] for row in metrics if row[0] == NAMESPACE}
-    assert set(OF_STATUS.values()) <= ours <= OUR_METRICS
+    assert {*OF_STATUS.values(), STALE_VAULTS, OLDEST_SYNC_AGE} <= ours <= OUR_METRICS
     for _, _, dimension, value, *_ in metrics:
         assert dimension in {"service", "FunctionName", "QueueName", "ApiId"}
         assert value == "AWS::StackName" or value.partition(".")[0] in RESOURCES

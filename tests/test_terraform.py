@@ -125,8 +125,8 @@ def test_variables_and_outputs_say_what_they_are(kind: str) -> None:
 
 def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
     """The plan hides the webhook's secret, and the function gets it encrypted; there are no keys at all."""
-    secret = dict(VARIABLES)["webhook_secret"]
-    assert secret["sensitive"] is True
+    for name in ("webhook_secret", "ping_url"):
+        assert dict(VARIABLES)[name]["sensitive"] is True
     assert "local.encrypted_settings" in FUNCTION["encrypted_user_data"]
     assert "_SK" not in TEXT.replace("HW_SECRET_KEY", "")
 
@@ -154,7 +154,16 @@ def computed(tmp_path: Path, **variables: str) -> dict[str, Any]:
         pytest.skip("no terraform here to compute values with")
     for name in ("variables.tf", "locals.tf"):
         shutil.copy(FOLDER / name, tmp_path)
-    names = ("settings", "encrypted_settings", "actions", "timer", "webhook", "triggers", "project_name")
+    names = (
+        "settings",
+        "encrypted_settings",
+        "actions",
+        "timer",
+        "report",
+        "webhook",
+        "triggers",
+        "project_name",
+    )
     # Only what is asked for is computed, so the variables are asked for too: that checks them.
     asked = [f"{name} = local.{name}" for name in names] + [
         f"var_{name} = var.{name}" for name, _ in VARIABLES
@@ -188,13 +197,17 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
         wait_seconds="30",
         outcome_topic_urn="urn:smn:cn-north-4:0123456789abcdef0123456789abcdef:outcomes",
         eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f",
+        notify="problems",
+        ping_url="https://hc-ping.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001",
     )
     names = more["settings"].keys() | more["encrypted_settings"].keys()
     known = {field.alias for field in Settings.model_fields.values()}
     assert {name for name in names if name.startswith("CBR_SYNC_")} <= known
     settings = Settings.load({**more["settings"], **more["encrypted_settings"]}, **given)
     assert (settings.wait_seconds, len(settings.webhook_secrets)) == (30, 1)
+    assert (settings.notify, settings.ping_url is not None) == ("problems", True)
     assert "whsec_" not in json.dumps(more["settings"])
+    assert "hc-ping" not in json.dumps(more["settings"])
 
 
 def test_the_rights_are_the_least(tmp_path: Path) -> None:
@@ -219,14 +232,30 @@ def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
     assert asked.selector is not None
 
 
+def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
+    """On all hybrid vaults, with the limit that was chosen."""
+    report = computed(tmp_path, max_age_hours="50")["report"]
+    assert report["schedule"] == "CRON_TZ=UTC 0 0 9 * * *"
+    event = {"time": "2026-11-23T09:00:00Z", "trigger_type": "TIMER", "trigger_name": report["name"],
+             "user_event": report["user_event"]}  # fmt: skip
+    (message,) = events.messages(event, "request-1")
+    asked = events.asked(message, default_vaults=(), allowed_vaults=())
+    assert asked.report is not None
+    assert asked.report.max_age_hours == 50
+
+
 def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     """With all that the API requires; signatures are the function's own affair."""
     without = computed(tmp_path)
     assert without["webhook"] is None
-    assert without["triggers"] == {"TIMER": without["timer"]}
+    timers = {
+        "nightly": {"type": "TIMER", "data": without["timer"]},
+        "morning": {"type": "TIMER", "data": without["report"]},
+    }
+    assert without["triggers"] == timers
     both = computed(tmp_path, webhook_gateway=GATEWAY, timeout="30")
     webhook = both["webhook"]
-    assert both["triggers"] == {"TIMER": both["timer"], "DEDICATEDGATEWAY": webhook}
+    assert both["triggers"] == {**timers, "webhook": {"type": "DEDICATEDGATEWAY", "data": webhook}}
     assert webhook.keys() >= APIG_NEEDS
     assert (webhook["auth"], webhook["req_method"], webhook["protocol"]) == ("NONE", "POST", "HTTPS")
     assert webhook["func_info"]["timeout"] == 30_000
@@ -237,6 +266,9 @@ def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     [
         ("region", "north"),
         ("schedule", "0 3 * * *"),
+        ("report_schedule", "0 9 * * *"),
+        ("max_age_hours", "0"),
+        ("notify", "nobody"),
         ("timezone", "UTC 0"),
         ("name", "1"),
         ("memory_size", "100"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WrapValidator
@@ -212,17 +212,22 @@ class Cbr(NamedTuple):
         Raises:
             ApiError: BackupService.7302 when one already runs; the others as for every call.
         """
+        url, body = self.import_checkpoint_request(param)
         answer = self.client.call(
             _ImportCheckpointResponse,
             "POST",
-            f"{self.endpoint}/v3/{self.project_id}/checkpoints/sync",
-            body={"sync": param.model_dump()},
+            url,
+            body=body,
             project_id=self.project_id,
             timeout_seconds=self.timeout_seconds,
         )
         if answer.sync.vault_id.lower() != param.vault_id:
             raise ApiError("CbrSync.UnreadableAnswer", "the API answered for another vault")
         return answer.sync.operation_log_id
+
+    def import_checkpoint_request(self, param: SyncParam) -> tuple[str, dict[str, Any]]:
+        """Where the request to start one sync goes to, and its body."""
+        return f"{self.endpoint}/v3/{self.project_id}/checkpoints/sync", {"sync": param.model_dump()}
 
     def show_op_log(self, operation_log_id: str) -> OperationLog:
         """One operation (``GET /v3/{project_id}/operation-logs/{operation_log_id}``)."""

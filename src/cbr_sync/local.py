@@ -10,7 +10,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cbr_sync import events, webhook
 from cbr_sync.aws_lambda import LambdaDoor
@@ -122,14 +122,15 @@ def play(
     *,
     seams: Seams | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    log: TextIO | None = None,
 ) -> Played:
-    """Play an event through the platform's door, in a fresh instance; the log goes to stderr."""
+    """Play an event through the platform's door, in a fresh instance; its log goes to stderr, or ``log``."""
     kind = events.envelope_of(event).kind
     clock = LaptopLambdaContext(timeout_seconds)
     # Metrics are for CloudWatch to read, not for people.
     environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(log or sys.stderr):
             if platform is Platform.AWS:
                 with contextlib.closing(LambdaDoor(environ, seams)) as aws:
                     reply = aws(event, clock)
@@ -187,4 +188,5 @@ def simulator_environ(url: str, default_vaults: str) -> dict[str, str]:
         "CBR_SYNC_WEBHOOK_SECRET": "whsec_" + base64.b64encode(uuid.uuid4().bytes * 2).decode(),
         "HUAWEICLOUD_SDK_AK": SIMULATOR_CREDENTIALS.access_key,
         "HUAWEICLOUD_SDK_SK": SIMULATOR_CREDENTIALS.secret_key,
+        "HUAWEICLOUD_SDK_SECURITY_TOKEN": "",
     }

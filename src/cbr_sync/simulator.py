@@ -252,6 +252,11 @@ class Simulator:
             if vault.running_since_before
         ]
 
+    @property
+    def vaults(self) -> tuple[Vault, ...]:
+        """Every vault, public ones too."""
+        return tuple(self._vaults.values())
+
     def add_faults(self, spec: str, vault_id: str | None = None) -> None:
         """Let the next requests fail so, one after the other, as in ``503,429*3,reset``.
 

@@ -1,0 +1,90 @@
+"""What all commands share: their options, the environment they run in, how they end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from cbr_sync.app import utc_now
+from cbr_sync.cli.screen import console
+from cbr_sync.errors import CbrSyncError, SettingsError
+from cbr_sync.histories import showcase
+from cbr_sync.local import simulator_environ
+from cbr_sync.models import Status
+from cbr_sync.settings import KEY_NAMES
+from cbr_sync.simulator import DEFAULT_VAULTS, SimulatorServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cbr_sync.local import Played
+
+FAILED, USAGE = 1, 2
+INTERRUPTED = 130  # what shells give for SIGINT
+_BAD = frozenset({Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL})
+_REFUSED = 400
+EXTENSION_PORT = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
+
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Against a simulator made for this run; no cloud account.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+
+@contextmanager
+def environ_with(*, simulate: bool) -> Iterator[dict[str, str]]:
+    """The variables that a function would have."""
+    environ = dict(os.environ)
+    if any(environ.get(ak) and environ.get(sk) for ak, sk in KEY_NAMES) and EXTENSION_PORT not in environ:
+        # Its extension is Lambda's; the keys at hand go first there too.
+        environ.pop("CBR_SYNC_SECRET_ID", None)
+    if not simulate:
+        yield environ
+        return
+    with SimulatorServer(showcase(utc_now)) as server:
+        yield environ | simulator_environ(server.url, DEFAULT_VAULTS[0].id)
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """An error of ours ends the command with a line; wrong settings are the user's to mend."""
+    try:
+        yield
+    except CbrSyncError as error:
+        fail(str(error), USAGE if isinstance(error, SettingsError) else FAILED)
+
+
+def as_json_of(played: Played) -> dict[str, Any]:
+    """The reply, or the error by its name with what was known all the same."""
+    if played.error is None:
+        return played.reply or {}
+    return {"error": type(played.error).__name__, "message": str(played.error), "outcomes": played.outcomes}
+
+
+def exit_code_of(played: Played) -> int:
+    """0 where all is well, 2 where the settings are wrong, else 1."""
+    if isinstance(played.error, SettingsError):
+        return USAGE
+    status = (played.reply or {}).get("statusCode", 200)
+    bad = any(outcome["status"] in _BAD for outcome in played.outcomes)
+    return FAILED if played.error or status >= _REFUSED or bad else 0
+
+
+def show_error(played: Played) -> None:
+    """Why a run failed, if it did, on stderr."""
+    if played.error is not None:
+        console(stderr=True).print(str(played.error), markup=False, style="red", soft_wrap=True)
+
+
+def stop(message: str) -> NoReturn:
+    """End the command: it was called in a wrong way."""
+    fail(message, USAGE)
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """End the command with a line on stderr."""
+    typer.echo(f"cbr-sync: {message}", err=True)
+    raise typer.Exit(code)
