@@ -10,6 +10,7 @@ locals {
       CBR_SYNC_ALLOWED_VAULTS       = var.allowed_vaults
       CBR_SYNC_WAIT_SECONDS         = tostring(var.wait_seconds)
       CBR_SYNC_SMN_TOPIC_URN        = var.outcome_topic_urn
+      CBR_SYNC_NOTIFY               = var.notify
       CBR_SYNC_EVENTGRID_CHANNEL_ID = var.eventgrid_channel_id
       POWERTOOLS_SERVICE_NAME       = var.name
     } : name => value if value != ""
@@ -17,7 +18,10 @@ locals {
 
   # Only getUserData shows these to the function; the console shows them to nobody.
   encrypted_settings = {
-    for name, value in { CBR_SYNC_WEBHOOK_SECRET = var.webhook_secret } : name => value if value != ""
+    for name, value in {
+      CBR_SYNC_WEBHOOK_SECRET = var.webhook_secret
+      CBR_SYNC_PING_URL       = var.ping_url
+    } : name => value if value != ""
   }
 
   # The least that it needs: to sync; to look first and to follow; to find vaults; to tell of it.
@@ -33,6 +37,15 @@ locals {
     schedule       = "CRON_TZ=${var.timezone} ${var.schedule}"
     sync_execution = false
     user_event     = ""
+  }
+
+  # In the morning, how the vaults stand.
+  report = {
+    name           = "morning"
+    schedule_type  = "Cron"
+    schedule       = "CRON_TZ=${var.timezone} ${var.report_schedule}"
+    sync_execution = false
+    user_event     = jsonencode({ report = { max_age_hours = var.max_age_hours } })
   }
 
   # Anybody may reach the path; the function itself refuses whatever bears no valid signature. The gateway sends
@@ -56,6 +69,10 @@ locals {
   }
 
   triggers = {
-    for type, data in { TIMER = local.timer, DEDICATEDGATEWAY = local.webhook } : type => data if data != null
+    for name, trigger in {
+      nightly = { type = "TIMER", data = local.timer }
+      morning = { type = "TIMER", data = local.report }
+      webhook = { type = "DEDICATEDGATEWAY", data = local.webhook }
+    } : name => trigger if trigger.data != null
   }
 }

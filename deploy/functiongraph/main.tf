@@ -68,8 +68,8 @@ resource "huaweicloud_fgs_function_trigger" "this" {
   for_each = local.triggers
 
   function_urn = huaweicloud_fgs_function.this.urn
-  type         = each.key
-  event_data   = jsonencode(each.value)
+  type         = each.value.type
+  event_data   = jsonencode(each.value.data)
 
   lifecycle {
     ignore_changes       = [event_data]

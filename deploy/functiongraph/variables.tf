@@ -54,8 +54,30 @@ variable "schedule" {
   }
 }
 
+variable "report_schedule" {
+  description = "When to report how the vaults stand, in the same six fields"
+  type        = string
+  default     = "0 0 9 * * *"
+
+  validation {
+    condition     = length(split(" ", var.report_schedule)) == 6
+    error_message = "Six fields separated by single spaces, seconds first, such as 0 0 9 * * *."
+  }
+}
+
+variable "max_age_hours" {
+  description = "From how many hours after its last success on a vault is stale"
+  type        = number
+  default     = 26
+
+  validation {
+    condition     = var.max_age_hours > 0 && var.max_age_hours <= 8784
+    error_message = "More than 0 hours, 8784 at most."
+  }
+}
+
 variable "timezone" {
-  description = "The time zone of the schedule, as the IANA names it; without one the region's would count"
+  description = "The time zone of the schedules, as the IANA names it; without one the region's would count"
   type        = string
   default     = "UTC"
 
@@ -125,6 +147,24 @@ variable "outcome_topic_urn" {
   description = "The SMN topic that gets every outcome; empty: none"
   type        = string
   default     = ""
+}
+
+variable "notify" {
+  description = "What that topic gets: all, or problems only"
+  type        = string
+  default     = "all"
+
+  validation {
+    condition     = contains(["all", "problems"], var.notify)
+    error_message = "all or problems."
+  }
+}
+
+variable "ping_url" {
+  description = "A check at Healthchecks.io or the like that each run pings; stored encrypted; empty: none"
+  type        = string
+  default     = ""
+  sensitive   = true
 }
 
 variable "eventgrid_channel_id" {
