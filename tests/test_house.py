@@ -1,4 +1,4 @@
-"""House rules that no linter knows: which way imports go, what is deployed, and that the README is true."""
+"""House rules that no linter knows: which way imports go, and what is deployed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 import bundle
-from cbr_sync.metrics import ATTEMPTS, COLD_START, DURATION, OF_STATUS, SCHEDULED_RUNS
-from cbr_sync.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
@@ -132,54 +130,6 @@ def test_only_what_was_given_is_deployed() -> None:
     assert bundle.pins(bundle.REQUIREMENTS).keys() == {
         *("annotated-types", "anyio", "aws-lambda-powertools", "certifi", "h11", "httpcore", "httpx"),
         *("idna", "jmespath", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection"),
-    }
-
-
-def test_the_readme_names_every_setting_and_only_such() -> None:
-    """Its table is complete, and nothing in it is made up."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    known = {field.alias for field in Settings.model_fields.values()}
-    assert set(re.findall(r"\bCBR_SYNC_[A-Z_]+[A-Z]", readme)) == known
-
-
-def test_the_readme_names_every_event_file_and_only_such() -> None:
-    """Each trigger has a file to try, and each file is told of."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    files = {f"events/{path.name}" for path in (ROOT / "events").iterdir()}
-    assert set(re.findall(r"events/[a-z0-9-]+\.json", readme)) == files
-
-
-def test_the_readmes_make_targets_exist() -> None:
-    """What it says to type works."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = {a or b for a, b in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", readme, re.MULTILINE)}
-    assert {"demo", "test", "build"} <= named <= targets
-
-
-def test_the_readme_explains_every_alarm_metric_and_zip() -> None:
-    """And nothing that is not there."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    alarms = set(
-        re.findall(r"^  ([A-Za-z]+Alarm):", (ROOT / "template.yaml").read_text("utf-8"), re.MULTILINE)
-    )
-    assert set(re.findall(r"`([A-Za-z]+Alarm)`", readme)) == alarms
-    assert {ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, *OF_STATUS.values()} <= set(
-        re.findall(r"`([A-Za-z]+)`", readme)
-    )
-    assert set(re.findall(r"dist/(cbr-sync[a-z0-9_-]+\.zip)", readme)) == set(bundle.ZIPS)
-
-
-def test_the_readmes_template_parameters_exist() -> None:
-    """A name in CamelCase is a parameter, an alarm, a metric or an error."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", readme)) - set(OF_STATUS.values())
-    assert {name for name in names if f"  {name}:\n" not in template} <= {
-        "SyncUnfinished",
-        COLD_START,
-        SCHEDULED_RUNS,
     }
 
 

@@ -44,7 +44,14 @@ def record(simulator: Simulator, vault: Vault, pasts: Sequence[Past], now: datet
     simulator.operations += [
         Operation(
             id=str(uuid.uuid4()),
-            vault=replace(vault, ends=past.ends, failed=past.failed, error=past.error),
+            vault=replace(
+                vault,
+                ends=past.ends,
+                synced=vault.synced if past.ends == "success" else 0,
+                deleted=vault.deleted if past.ends == "success" else 0,
+                failed=past.failed,
+                error=past.error,
+            ),
             created_at=now - timedelta(hours=past.hours_ago),
             seconds=past.hours * 3600,
             auto_trigger=True,

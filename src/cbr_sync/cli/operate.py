@@ -138,7 +138,8 @@ def report(
     (found,) = played.reply["reports"]
     told = Report.model_validate(found)
     if html:
-        _write(html, page.render(told))
+        scope = " and ".join(f"{key} {value}" for key, value in payload["vaults"].items())
+        _write(html, page.render(told, scope))
     if as_json:
         screen.print_json(found)
     elif html:
