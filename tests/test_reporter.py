@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cbr_sync.cbr import OperationLog
 from cbr_sync.cbr import Vault as ListedVault
 from cbr_sync.cloud_events import MAX_BYTES
-from cbr_sync.errors import EventError, SyncUnfinished
+from cbr_sync.errors import CredentialsRefused, EventError, SyncUnfinished
 from cbr_sync.histories import Past, nightly, record, showcase
 from cbr_sync.models import Kind, Trigger
 from cbr_sync.report import ReportParam, State, VaultReport
@@ -389,6 +389,28 @@ def test_neither_order_nor_repetition_of_logs_matters(logs: list[OperationLog], 
         assert row.age_hours >= 0
     else:
         assert row.state is State.UNKNOWN
+
+
+def test_a_sync_that_ends_between_two_pages_runs_no_more() -> None:
+    """It is listed twice then, once as it was."""
+    running = {"id": "log", "status": "running", "created_at": START, "vault_id": VMWARE}
+    logs = [OperationLog.model_validate({**running, "status": status}) for status in ("running", "success")]
+    for row in (judged(logs), judged(logs[::-1])):
+        assert (row.state, row.running) == (State.FRESH, None)
+
+
+def test_what_keeps_a_vaults_logs_from_being_read_is_told() -> None:
+    """A report that left the vault out would be a lie."""
+    world = world_of((VAULT, []))
+    cloud = world.transport()
+
+    def forbidden(request: httpx.Request) -> httpx.Response:
+        if "vault_id" in request.url.params:
+            return httpx.Response(403, json={"error_code": "APIGW.0302", "error_msg": "not allowed"})
+        return cloud.handle_request(request)
+
+    with pytest.raises(CredentialsRefused, match=r"APIGW\.0302"):
+        world.on_lambda({"report": {}}, transport=httpx.MockTransport(forbidden))
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def test_little_has_to_be_set() -> None:
         ("request_timeout_seconds", "120", 120),
         ("concurrency", "1", 1),
         ("concurrency", "100", 100),
+        ("notify", "problems", "problems"),
         ("webhook_auth", "signature", "signature"),
         ("webhook_auth", "platform", "platform"),
         ("sqs_queue_url", QUEUE, QUEUE),
@@ -118,6 +119,42 @@ NO_ENDPOINTS = [
     *("https://a:0", "https://a:65536", "https://a:b", "https://a:-1", "https://[::1", "https://[::g]"),
     *("https://a b", "https://a%20b", "https://a\\b", "https://a,b", "https://a\x00", "https://a|https://b"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://hc-ping.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001", None),
+        ("https://hc-ping.com/key/cbr-sync/", "https://hc-ping.com/key/cbr-sync"),
+        ("http://127.0.0.1:8000/ping/x", None),
+    ],
+)
+def test_a_ping_url_is_taken_and_kept_secret(text: str, url: str | None) -> None:
+    """What comes after it is put on its end."""
+    settings = load(CBR_SYNC_PING_URL=text)
+    assert settings.ping_url is not None
+    assert settings.ping_url.get_secret_value() == (url or text)
+    assert text not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hc-ping.com/x",
+        "http://hc-ping.com/x",
+        "https://u:p@a/x",
+        "https://a/x?rid=1",
+        "https://a/x#y",
+        "https://a/x y",
+    ],
+)
+def test_what_is_no_ping_url_is_refused_unseen(text: str) -> None:
+    """Whoever knows it may ping, so a slip does not show it."""
+    (line,) = mistakes({**ENOUGH, "CBR_SYNC_PING_URL": text})
+    assert line.startswith(
+        f"CBR_SYNC_PING_URL: found a string of {len(text)} characters, expected an https URL"
+    )
+    assert text not in line
 
 
 @pytest.mark.parametrize("text", NO_ENDPOINTS)

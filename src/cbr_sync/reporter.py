@@ -41,7 +41,7 @@ class History:
 
     good: OperationLog | None = None
     bad: OperationLog | None = None
-    running: OperationLog | None = None
+    unended: OperationLog | None = None
     kept: dict[str, OperationLog] = field(default_factory=dict)
 
     def add(self, log: OperationLog, *, keep: bool = False) -> None:
@@ -49,13 +49,17 @@ class History:
         if keep:
             self.kept[log.id] = log
         if log.end is None:
-            self.running = _later(self.running, log)
-        elif self.running is not None and self.running.id == log.id:
-            self.running = None  # it ended between two pages
-        if log.end is Status.SUCCEEDED:
+            self.unended = _later(self.unended, log)
+        elif log.end is Status.SUCCEEDED:
             self.good = _later(self.good, log)
         elif log.end in _BAD:
             self.bad = _later(self.bad, log)
+
+    @property
+    def running(self) -> OperationLog | None:
+        """The sync that goes on, unless it ended between two pages and is listed twice."""
+        ended = {known.id for known in (self.good, self.bad) if known}
+        return None if self.unended is None or self.unended.id in ended else self.unended
 
     @property
     def last_error(self) -> OperationLog | None:
