@@ -24,9 +24,16 @@ from cbr_sync.app import Seams
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Of the API, which starts every sync and knows of none; of SQS, which takes every message."""
+    """Of the API, which starts every sync and knows a vault and no log; of SQS, which takes all messages."""
     if "operation-logs" in request.url.path:
         return httpx.Response(200, json={"operation_logs": [], "count": 0})
+    if request.url.path.endswith("/vaults"):
+        vault = {
+            "id": "8d3a8b28-a697-41e2-8d5d-903669f8a02d",
+            "name": "v",
+            "billing": {"object_type": "vmware"},
+        }
+        return httpx.Response(200, json={"vaults": [vault], "count": 1})
     body = json.loads(request.content)
     if "Entries" in body:
         return httpx.Response(200, json={"Successful": [], "Failed": []})

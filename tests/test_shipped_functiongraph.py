@@ -70,6 +70,13 @@ def test_timer_and_gateway_events_are_answered(run: Run) -> None:
     assert outcome["vault_id"] == FILE
 
 
+def test_a_report_runs_as_shipped(run: Run) -> None:
+    """What only a report imports is in the zip, too."""
+    _, answer, _ = run(event_of("functiongraph-timer-report"))
+    (report,) = answer["reply"]["reports"]
+    assert report["counts"] == {"unknown": 7}
+
+
 def test_our_packages_win_over_the_platforms_old_ones(run: Run, code: Path) -> None:
     """Pydantic needs a newer typing-extensions than the one that lies behind."""
     *_, seen = run(event_of("functiongraph-timer"))

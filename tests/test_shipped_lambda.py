@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,33 @@ def test_a_second_delivery_in_the_same_process_adopts(start: Start, simulator: S
     assert (before["adopted"], after["adopted"]) == (False, True)
     assert before["operation_log_id"] == after["operation_log_id"]
     assert len(simulator.syncs_of(VMWARE)) == 1
+
+
+def test_a_report_runs_as_shipped_and_pings(start: Start, simulator: Simulator) -> None:
+    """Its modules are in the zip: the reply, the metrics, and two pings of one run at a monitor."""
+    pings: list[str] = []
+
+    class Monitor(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            pings.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Monitor) as monitor:
+        threading.Thread(target=monitor.serve_forever, args=(0.05,), daemon=True).start()
+        with start(CBR_SYNC_PING_URL=f"http://127.0.0.1:{monitor.server_address[1]}/check") as service:
+            answer = service.invoke(event_of("aws-schedule-report"), "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001")
+        monitor.shutdown()
+    (report,) = answer.body["reports"]
+    assert report["counts"] == {"unknown": 6}
+    assert {request.method for request in simulator.requests} == {"GET"}
+    assert any('"StaleVaults":[6' in line for line in service.lines)
+    rid = "?rid=0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001"
+    assert pings == [f"/check/start{rid}", f"/check/fail{rid}"]
 
 
 def test_an_unfinished_run_is_an_error_that_names_the_vault(start: Start, simulator: Simulator) -> None:
