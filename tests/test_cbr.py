@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cbr_sync.api import SignedClient
-from cbr_sync.cbr import Cbr
+from cbr_sync.cbr import Cbr, OperationLog
 from cbr_sync.errors import ApiError, NotTaken
 from cbr_sync.models import Credentials, SyncParam
 
@@ -232,6 +232,18 @@ def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets
     found = [vault.name for vault in api.cbr().list_hybrid_vaults(object_type=None, name=None)]
     assert found == [f"vault-{number}" for number in range(sum(sizes))]
     assert [int(request.url.params["offset"]) for request in api.requests] == offsets
+
+
+@pytest.mark.parametrize("progress", [33.5, "33%", "", None, [], 40])
+def test_what_is_only_shown_keeps_no_log_from_being_read(progress: object) -> None:
+    """Its own progress is nothing that a sync hangs on; nor is a moment that no calendar holds."""
+    log = {"id": "log", "status": "running", "created_at": "2026-11-23T03:00:00Z"}
+    for common in ({"progress": progress}, progress):
+        read = OperationLog.model_validate({**log, "extra_info": {"common": common}})
+        assert read.progress == (40 if common == {"progress": 40} else None)
+    vault = vault_row(1, created_at="0001-01-01T00:00:00+08:00")
+    (listed,) = Api({"count": 1, "vaults": [vault]}).cbr().list_hybrid_vaults(object_type=None, name=None)
+    assert listed.created_at is None
 
 
 def test_a_vault_that_went_while_they_were_listed_hides_no_other() -> None:

@@ -36,7 +36,7 @@ def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -
     assert [row["vault_id"] for row in run["data"]["vaults"]] == [PUBLIC, BUSY, VMWARE]
     assert run["data"]["vaults"][0]["error"]["code"] == "BackupService.7300"
     assert (run["data"]["rejected"], run["data"]["omitted"]) == (0, 0)
-    assert lines[-1]["level"] == "WARNING"
+    assert lines[0]["level"] == "WARNING"
 
 
 def test_a_run_with_one_vault_does_not(world: World, log_lines: Lines) -> None:
@@ -77,10 +77,26 @@ def test_a_run_of_any_size_fits_and_its_numbers_are_right(
     assert data["omitted"] == 0 or len(text) + 2 * len(json.dumps(data["vaults"][0])) > MAX_BYTES - 2000
 
 
+def test_a_vault_that_two_messages_name_in_order_is_one_vault(world: World, log_lines: Lines) -> None:
+    """Each message has its outcome; there is nothing to sum up."""
+    event = sqs_event({"vault_id": VMWARE}, {"vault_id": VMWARE})
+    for record in event["Records"]:
+        record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
+    world.on_lambda(event)
+    assert runs(log_lines()) == []
+
+
+def test_the_sums_are_told_first() -> None:
+    """A sink that runs out of time has them at least."""
+    told = Told(outcomes=[outcome(), outcome(vault_id=FILE)])
+    assert next(told.cloud_events("run", SOURCE, START))["type"] == RUN_FINISHED
+
+
 def test_the_same_run_told_again_has_the_same_id() -> None:
-    """And with another result another one."""
-    first = [outcome(), outcome(vault_id=FILE)]
-    again = [outcome(duration_seconds=9.0), outcome(vault_id=FILE)]
+    """And with another result another one; what a gateway calls the request does not count."""
+    no = [OutcomeError(code="BackupService.7300", message="no", request_id=one) for one in ("r1", "r2")]
+    first = [outcome(error=no[0]), outcome(vault_id=FILE)]
+    again = [outcome(error=no[1], duration_seconds=9.0), outcome(vault_id=FILE)]
     other = [outcome(), outcome(vault_id=FILE, status=Status.FAILED)]
     told = [run_finished_event("run", outcomes, 0, SOURCE, START)["id"] for outcomes in (first, again, other)]
     assert told[0] == told[1] != told[2]
@@ -100,8 +116,8 @@ def test_smn_can_be_quiet_on_good_days() -> None:
     assert [len(body.get("events", [])) for body in services.bodies] == [3]
     world.on_lambda({"vault_ids": [VMWARE, PUBLIC]}, environ, transport=httpx.MockTransport(services))
     assert [body["subject"] for body in services.bodies if "subject" in body] == [
-        f"cbr-sync: failed: vault {PUBLIC}",
         "cbr-sync: run finished: 1 failed, 1 already running",
+        f"cbr-sync: failed: vault {PUBLIC}",
     ]
 
 
@@ -112,8 +128,8 @@ def test_a_report_has_subjects_for_people() -> None:
     services = Services(world)
     world.on_lambda({"report": {}}, environ, transport=httpx.MockTransport(services))
     assert [body["subject"] for body in services.bodies] == [
-        "cbr-sync: unknown: vault vault",
         "cbr-sync: report: 1 unknown",
+        "cbr-sync: unknown: vault vault",
     ]
 
 
@@ -128,5 +144,5 @@ def test_trouble_is_what_somebody_should_look_at(status: Status) -> None:
     """In an outcome and in a run's sums alike."""
     trouble = status in {"failed", "unfinished", "timed_out", "partial"}
     told = Told(outcomes=[outcome(status=status), outcome(vault_id=FILE)])
-    first, _, run = told.cloud_events("run", SOURCE, START)
+    run, first, _ = told.cloud_events("run", SOURCE, START)
     assert (is_trouble(first), is_trouble(run)) == (trouble, trouble)

@@ -56,11 +56,11 @@ def test_smn_publishes_each_outcome_with_a_subject_for_people(world: World) -> N
     assert request.url.raw_path.decode() == path
     assert request.headers["Authorization"].startswith("SDK-HMAC-SHA256 ")
     assert [body["subject"] for body in services.bodies] == [
+        "cbr-sync: run finished: 1 already running, 1 accepted",
         f"cbr-sync: accepted: vault {VMWARE}",
         f"cbr-sync: already running: vault {BUSY}",
-        "cbr-sync: run finished: 1 already running, 1 accepted",
     ]
-    assert json.loads(services.bodies[0]["message"])["subject"] == VMWARE
+    assert json.loads(services.bodies[1]["message"])["subject"] == VMWARE
 
 
 def test_a_rejected_event_has_a_subject_too() -> None:
@@ -91,13 +91,13 @@ def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) 
         if len(services.requests) != 1 or not request.url.host.startswith("eg."):
             return answer
         sent = [event["id"] for event in services.bodies[0]["events"]]
-        failed = {"error_code": "EG.500", "error_msg": "try again", "event_id": sent[1] if with_ids else None}
+        failed = {"error_code": "EG.500", "error_msg": "try again", "event_id": sent[2] if with_ids else None}
         return httpx.Response(200, json={"failed_count": 1, "events": [{"event_id": sent[0]}, failed]})
 
     environ = {**world.environ, "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL}
     world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(partly))
     subjects = [[event.get("subject") for event in body["events"]] for body in services.bodies]
-    assert subjects == [[VMWARE, FILE, None], [FILE] if with_ids else [VMWARE, FILE, None]]
+    assert subjects == [[None, VMWARE, FILE], [FILE] if with_ids else [None, VMWARE, FILE]]
 
 
 @pytest.mark.parametrize("setting", ["CBR_SYNC_SMN_TOPIC_URN", "CBR_SYNC_EVENTGRID_CHANNEL_ID"])
@@ -155,8 +155,8 @@ def test_a_sync_that_is_forbidden_is_told_all_the_same(world: World) -> None:
     reply = run(world, services, VMWARE, FILE, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
     assert reply["counts"] == {"failed": 2}
     assert [body["subject"] for body in services.bodies] == [
-        *(f"cbr-sync: failed: vault {vault}" for vault in (VMWARE, FILE)),
         "cbr-sync: run finished: 2 failed",
+        *(f"cbr-sync: failed: vault {vault}" for vault in (VMWARE, FILE)),
     ]
 
 

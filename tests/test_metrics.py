@@ -127,19 +127,23 @@ def test_a_refused_webhook_counts_no_sync(world: World, capsys: pytest.CaptureFi
 def test_a_report_counts_what_is_not_fresh(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """And the age of the oldest success; it is no scheduled sync, whose silence it must not hide."""
     world.simulator = showcase(world.now)
-    world.on_lambda({"trigger": "schedule", "report": {}})
+    world.on_lambda({"trigger": "schedule", "report": {}, "vaults": {}})
     (line,) = emf(capsys)
-    assert values(line) == {"StaleVaults": 7, "OldestSyncAgeHours": 271.2, "ColdStart": 1, "Duration": 0}
+    assert values(line) == {
+        "StaleVaults": 7, "ScheduledStaleVaults": 7, "OldestSyncAgeHours": 271.2,
+        "ColdStart": 1, "Duration": 0,
+    }  # fmt: skip
 
 
 def test_a_good_report_says_zero(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """An alarm goes out by it."""
+    """An alarm goes out by it; one that somebody asks for meanwhile moves none."""
     world.simulator = showcase(world.now)
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-01"}})
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-forgotten"}})
     well, unknown = map(values, emf(capsys))
     assert (well["StaleVaults"], well["OldestSyncAgeHours"]) == (0, 7)
     assert unknown["StaleVaults"] == 1
+    assert "ScheduledStaleVaults" not in {*well, *unknown}
     assert "OldestSyncAgeHours" not in unknown
 
 

@@ -644,7 +644,7 @@ def test_a_poison_message_never_blocks_its_batch(world: World, log_lines: Lines)
     )
     assert failures(reply) == ["m1"]
     statuses = [line["outcome"]["data"].get("status") for line in log_lines()]
-    assert statuses == ["accepted", "already_running", "failed", None, None]
+    assert statuses == [None, "accepted", "already_running", "failed", None]
 
 
 def test_an_unfinished_message_is_handed_back(world: World) -> None:
@@ -705,9 +705,9 @@ def test_a_kafka_batch_does_all_else_before_it_fails(world: World, log_lines: Li
     with pytest.raises(Exception, match="found 6 characters that are not JSON"):
         world.on_functiongraph(event)
     told = [line["outcome"]["data"] for line in log_lines() if "outcome" in line]
-    assert [data.get("status") for data in told] == ["accepted", "accepted", None, None]
-    assert told[2]["id"] == f"t/{int(START.timestamp())}/1"
-    assert told[0]["trigger"]["time"] == "2026-11-23T03:00:00.000Z"
+    assert [data.get("status") for data in told] == [None, "accepted", "accepted", None]
+    assert told[3]["id"] == f"t/{int(START.timestamp())}/1"
+    assert told[1]["trigger"]["time"] == "2026-11-23T03:00:00.000Z"
 
 
 def test_of_two_messages_for_a_vault_the_later_counts(world: World) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from cbr_sync.app import App
 from cbr_sync.cloud_events import Told
 from cbr_sync.errors import CbrSyncError, SettingsError, SinkError, SyncUnfinished
 from cbr_sync.histories import Past, showcase
 from cbr_sync.local import LaptopLambdaContext
 from cbr_sync.models import Status
 from cbr_sync.ping import Ping, body_of, suffix_of
+from cbr_sync.settings import Settings
 from cbr_sync.sinks import make_logger
 from conftest import Lines
 from test_reporter import VAULT, world_of
@@ -168,7 +170,7 @@ def test_a_stranger_pings_nobody(world: World) -> None:
     assert monitor.suffixes == ["/start", ""]
 
 
-@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("status", [302, 404, 500])
 def test_a_ping_that_is_refused_changes_nothing(world: World, log_lines: Lines, status: int) -> None:
     """It is logged, without the check's address, which is a secret."""
     monitor = Monitor(world, status)
@@ -195,8 +197,9 @@ def test_a_ping_without_a_connection_changes_nothing(world: World, log_lines: Li
     assert reasons == [message] * 2
 
 
-def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines) -> None:
-    """Both together as long as is allowed, whatever the other side does."""
+@pytest.mark.parametrize(("left", "least"), [(0.6, 0.4), (0.2, 0), (-1, 0)])
+def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines, left: float, least: float) -> None:
+    """Both together what is left of the run's time, whatever the other side does."""
     over = threading.Event()
 
     def hang(_request: httpx.Request) -> httpx.Response:
@@ -205,12 +208,36 @@ def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines) -> None
 
     client = httpx.Client(transport=httpx.MockTransport(hang))
     begun = time.monotonic()
-    with Ping(client, CHECK, RUN, Told(), make_logger({}), seconds=0.2):
+    with Ping(client, CHECK, RUN, Told(), make_logger({}), lambda: left):
         pass
     took = time.monotonic() - begun
     over.set()
-    assert 0.2 <= took < 10
+    assert least <= took < least + 5
     assert [line["reason"] for line in log_lines()] == ["no answer yet"] * 2
+
+
+def test_a_hanging_ping_keeps_no_worker_waiting(world: World) -> None:
+    """It has connections of its own."""
+    app = App(Settings.load({**world.environ, "CBR_SYNC_CONCURRENCY": "1"}), world.environ, make_logger({}))
+    assert app.ping_http is not app.http
+    app.close()
+    assert app.ping_http.is_closed
+
+
+@pytest.mark.parametrize("url", ["https://a..b/x", f"https://{'a' * 64}.example/x"])
+def test_a_check_whose_host_cannot_be_is_only_logged(world: World, log_lines: Lines, url: str) -> None:
+    """The run goes on as if nobody were to be pinged."""
+    environ = {**world.environ, "CBR_SYNC_PING_URL": url}
+    cloud = world.transport()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host != "cbr.cn-north-4.myhuaweicloud.com":
+            request.url.host.encode("idna")
+        return cloud.handle_request(request)
+
+    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(answer))
+    assert reply["counts"] == {"accepted": 1}
+    assert len([line for line in log_lines() if line["message"] == "a ping was not taken"]) == 2
 
 
 def test_what_nobody_foresaw_is_named_without_its_words() -> None:

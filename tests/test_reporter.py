@@ -211,14 +211,14 @@ def test_2300_vaults_are_judged_by_a_few_pages() -> None:
     world = world_of(*books)
     found = report(world)
     assert found["counts"] == {"stale": 2300}
-    assert Counter(lists_asked(world)) == {"vaults": 3, "operation-logs": 1 + 5}
+    assert Counter(lists_asked(world)) == {"vaults": 3, "operation-logs": 1 + 1 + 5}
 
 
 def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines: Lines) -> None:
     """At most 64 KiB, whole rows, the worst first; each vault has an event of its own beside it."""
     books = [(replace(VAULT, id=one, name="数据" * 32), [Past(30)]) for one in ids(2300)]
     report(world_of(*books, (VAULT, [Past(3, ends="failed", error=BUCKET)])))
-    *vaults, summary = (line["outcome"] for line in log_lines())
+    summary, *vaults = (line["outcome"] for line in log_lines())
     assert Counter(event["type"] for event in vaults) == {
         "cbr-sync.vault.stale": 2300,
         "cbr-sync.vault.failing": 1,
@@ -235,11 +235,11 @@ def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines
 def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
     """Of its own type, the vault its subject; told again for the same trigger it has the same id."""
     world = world_of((VAULT, [Past(30)]), (replace(VAULT, id=FILE, name="well"), [Past(3)]))
-    event = {"trigger": "schedule", "scheduled_time": "2026-11-23T03:00:00Z", "report": {}}
+    event = {"trigger": "schedule", "scheduled_time": "2026-11-23T03:00:00Z", "report": {}, "vaults": {}}
     seen = []
     for _ in range(2):
         world.on_lambda(event)
-        late, summary = log_lines()
+        summary, late = log_lines()
         assert (late["level"], summary["level"]) == ("WARNING", "WARNING")
         assert late["outcome"]["type"] == "cbr-sync.vault.stale"
         assert late["outcome"]["subject"] == late["vault_id"] == VMWARE
@@ -249,7 +249,7 @@ def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
         seen.append((late["outcome"]["id"], summary["outcome"]["id"]))
     assert seen[0] == seen[1]
     world.on_lambda({**event, "scheduled_time": "2026-11-24T03:00:00Z"})
-    later, _ = log_lines()
+    _, later = log_lines()
     assert later["outcome"]["id"] != seen[0][0]
 
 
@@ -285,7 +285,7 @@ def test_a_signed_webhook_may_ask() -> None:
 
 
 def test_a_message_may_ask_beside_others_that_sync() -> None:
-    """A batch is served whole."""
+    """A batch is served whole, the syncs first: no report takes their time."""
     world = world_of((VAULT, [Past(30)]))
     record_of = {"eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:work"}
     bodies = [{"report": {}}, {"vault_id": VMWARE}]
@@ -295,6 +295,19 @@ def test_a_message_may_ask_beside_others_that_sync() -> None:
     ]
     assert world.on_lambda({"Records": records}) == {"batchItemFailures": []}
     assert len(world.started) == 1
+    assert lists_asked(world)[-1] == "operation-logs"
+    world.sleep(700)
+    posts = len(world.started)
+
+    def throttled(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(429, headers={"Retry-After": "60"}, json={})
+        return world.transport().handle_request(request)
+
+    environ = {**world.environ, "CBR_SYNC_LOOK_FIRST": "false"}
+    reply = world.on_lambda({"Records": records}, environ, transport=httpx.MockTransport(throttled))
+    assert reply == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert len(world.started) == posts + 1
 
 
 @pytest.mark.parametrize(
@@ -325,12 +338,130 @@ def test_a_wrong_report_names_the_key(world: World, payload: dict[str, Any], mes
     assert world.simulator.requests == []
 
 
+def test_a_timer_reports_on_the_vaults_of_its_settings() -> None:
+    """As it syncs them; it may ask for others, or for all. Nobody else is bound by them."""
+    world = World()
+    world.simulator = showcase(world.now)
+    environ = {**world.environ, "CBR_SYNC_VAULTS": f"{VMWARE},{FILE}"}
+
+    def found(event: dict[str, Any], **change: str) -> int:
+        (one,) = world.on_functiongraph(event, {**environ, **change})["reports"]
+        return len(one["vaults"])
+
+    timer = {"trigger_type": "TIMER", "trigger_name": "morning"}
+    assert found({**timer, "user_event": '{"report": {}}'}) == 2
+    assert found({**timer, "user_event": '{"report": {}, "vaults": {}}'}) == 9
+    assert found({**timer, "user_event": '{"report": {}}'}, CBR_SYNC_VAULTS="hybrid") == 9
+    assert found({**timer, "user_event": '{"report": {}}'}, CBR_SYNC_VAULTS="") == 9
+    assert found({"report": {}}) == 9
+
+
+def test_vaults_without_a_success_never_cost_all_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large account one request each is less than what was logged in a week; here on small pages."""
+    monkeypatch.setattr("cbr_sync.cbr.PAGE", 100)
+    monkeypatch.setattr("cbr_sync.reporter.PAGE", 100)
+    books = [(replace(VAULT, id=one, name=one), nightly(30)) for one in ids(180)]
+    dead = [
+        (replace(VAULT, id=f"{n:08x}-0000-4000-8000-00000000ffff", name="dead"), list[Past]())
+        for n in range(11)
+    ]
+    world = world_of(*books, *dead)
+    assert report(world)["counts"] == {"unknown": 11, "fresh": 180}
+    first, counted, each, how_far_back = 2, 1, 11, 1
+    assert Counter(lists_asked(world))["operation-logs"] == first + counted + each + how_far_back
+
+
+def test_what_is_far_back_and_cannot_be_read_leaves_a_vault_unknown(log_lines: Lines) -> None:
+    """Throttled, refused or out of time: the other vaults are told of all the same."""
+    others = [(replace(VAULT, id=one, name=one), [Past(5)]) for one in ids(3)]
+    world = world_of((replace(VAULT, name="late"), nightly(9, 2)), *others)
+    cloud = world.transport()
+
+    def throttled(request: httpx.Request) -> httpx.Response:
+        if "vault_id" in request.url.params:
+            return httpx.Response(429, headers={"Retry-After": "9"}, json={})
+        return cloud.handle_request(request)
+
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(throttled))
+    assert reply["reports"][0]["counts"] == {"unknown": 1, "fresh": 3}
+    assert log_lines()[0]["message"] == "older logs could not be read"
+
+
+def test_time_that_runs_out_far_back_makes_no_report_fail(log_lines: Lines) -> None:
+    """All of them stopped, and the API is slow: what is known is told."""
+    world = world_of(*((replace(VAULT, id=one, name=one), nightly(4, 2)) for one in ids(20)))
+    cloud = world.transport()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        world.sleep(30 if "operation-logs" in request.url.path else 0)
+        return cloud.handle_request(request)
+
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(slow))
+    (found,) = reply["reports"]
+    assert sum(found["counts"].values()) == 20
+    assert {line["message"] for line in log_lines() if "reason" in line} == {"older logs could not be read"}
+
+
+def test_a_report_on_vaults_that_went_is_one_on_nothing() -> None:
+    """And so an error, not a good day."""
+    world = world_of((VAULT, []))
+    cloud = world.transport()
+
+    def gone(request: httpx.Request) -> httpx.Response:
+        if "vault_id" in request.url.params:
+            return httpx.Response(404, json={"error_code": "BackupService.6105", "error_msg": "gone"})
+        return cloud.handle_request(request)
+
+    with pytest.raises(EventError, match="there is nothing to report on"):
+        world.on_lambda({"report": {}}, transport=httpx.MockTransport(gone))
+
+
+@pytest.mark.parametrize("others", ["fresh", "late"])
+def test_whether_a_vault_was_never_synced_does_not_hang_on_others(others: str) -> None:
+    """The logs go back to before it was made, however little of them was needed for the rest."""
+    made = replace(VAULT, name="made", created_at=START - timedelta(days=80))
+    other = replace(VAULT, id=FILE, name="other")
+    pasts = nightly(90) if others == "fresh" else nightly(90, 2)
+    assert states(report(world_of((made, []), (other, pasts))))["made"] == "never"
+    older = replace(made, created_at=START - timedelta(days=95))
+    assert states(report(world_of((older, []), (other, pasts))))["made"] == "unknown"
+
+
+def test_a_log_that_names_no_vault_belongs_to_the_one_that_was_asked_for() -> None:
+    """The name is optional in what the API answers."""
+    world = world_of((VAULT, [Past(50)]))
+    cloud = world.transport()
+
+    def nameless(request: httpx.Request) -> httpx.Response:
+        answer = cloud.handle_request(request)
+        if "operation-logs" not in request.url.path:
+            return answer
+        body = json.loads(answer.content)
+        logs = [{**log, "vault_id": None} for log in body["operation_logs"]]
+        return httpx.Response(200, json={**body, "operation_logs": logs})
+
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(nameless))
+    assert states(reply["reports"][0]) == {"vault": "stale"}
+
+
+def test_of_a_long_history_the_newest_syncs_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as fit into a reply, and how many do not."""
+    monkeypatch.setattr("cbr_sync.reporter.MAX_HISTORY", 6)
+    books = [(replace(VAULT, id=one, name=one), nightly(9)) for one in ids(2)]
+    found = report(world_of(*books), {"report": {"history_hours": 24 * 30}})
+    assert {len(syncs) for syncs in found["history"].values()} == {3}
+    assert found["history_omitted"] == 12
+    begun = [sync["started_at"] for sync in found["history"][ids(1)[0]]]
+    assert begun == sorted(begun, reverse=True)
+    assert begun[0].startswith("2026-11-22T20")
+
+
 def test_a_list_that_fails_for_a_moment_is_read_on(world: World) -> None:
     """Each page is tried again for itself; what lasts is unfinished, and told."""
     world.simulator.add_faults("503,429,502")
     assert len(report(world)["vaults"]) == 7
     world.simulator.add_faults("503*99")
-    with pytest.raises(SyncUnfinished, match="the vaults cannot be listed now: 503"):
+    with pytest.raises(SyncUnfinished, match="CBR cannot be asked now: 503"):
         report(world)
 
 
@@ -389,6 +520,18 @@ def test_neither_order_nor_repetition_of_logs_matters(logs: list[OperationLog], 
         assert row.age_hours >= 0
     else:
         assert row.state is State.UNKNOWN
+
+
+def test_a_state_of_a_newer_api_does_not_run_for_ever() -> None:
+    """A sync that began later has ended, so it is not the one that goes on."""
+    old = {"id": "old", "status": "cancelled", "created_at": START - timedelta(hours=20), "vault_id": VMWARE}
+    new = {**old, "id": "new", "status": "success", "created_at": START - timedelta(hours=5)}
+    row = judged([OperationLog.model_validate(one) for one in (old, new)])
+    assert (row.state, row.running) == (State.FRESH, None)
+    (only,) = [OperationLog.model_validate(old)]
+    running = judged([only]).running
+    assert running is not None
+    assert running.status == "cancelled"
 
 
 def test_a_sync_that_ends_between_two_pages_runs_no_more() -> None:

@@ -21,6 +21,7 @@ from cbr_sync.metrics import (
     OF_STATUS,
     OLDEST_SYNC_AGE,
     SCHEDULED_RUNS,
+    SCHEDULED_STALE_VAULTS,
     STALE_VAULTS,
 )
 from cbr_sync.models import Kind, Status
@@ -39,6 +40,7 @@ ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "A
 OUR_METRICS = {
     *OF_STATUS.values(),
     *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, OLDEST_SYNC_AGE),
+    SCHEDULED_STALE_VAULTS,
 }
 
 
@@ -209,7 +211,7 @@ def test_each_way_to_fail_has_its_alarm() -> None:
     }
     trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
     assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
-    assert (NAMESPACE, STALE_VAULTS) in watched
+    assert (NAMESPACE, SCHEDULED_STALE_VAULTS) in watched
     assert {("AWS/Lambda", name) for name in ("Errors", "Throttles")} <= watched
     depth = "ApproximateNumberOfMessagesVisible"
     deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
@@ -219,17 +221,25 @@ def test_each_way_to_fail_has_its_alarm() -> None:
     }
 
 
-def test_silence_is_an_alarm() -> None:
-    """No run is no data, and that is what it is for; the others stay quiet without data."""
-    quiet = RESOURCES["QuietAlarm"]["Properties"]
+@pytest.mark.parametrize(
+    ("name", "metric"), [("QuietAlarm", SCHEDULED_RUNS), ("QuietReportAlarm", SCHEDULED_STALE_VAULTS)]
+)
+def test_silence_is_an_alarm(name: str, metric: str) -> None:
+    """No run is no data, and that is what it is for; so is no report."""
+    quiet = RESOURCES[name]["Properties"]
     assert quiet["TreatMissingData"] == "breaching"
-    assert (quiet["Namespace"], quiet["MetricName"]) == (NAMESPACE, SCHEDULED_RUNS)
+    assert (quiet["Namespace"], quiet["MetricName"]) == (NAMESPACE, metric)
+    assert (quiet["ComparisonOperator"], quiet["Threshold"]) == ("LessThanThreshold", 1)
     assert (quiet["Period"], quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
     assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
         "CloudWatch's most"
     )
+
+
+def test_the_other_alarms_stay_quiet_without_data() -> None:
+    """Most of what they watch is sent only when it happens."""
     others = {name: RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS}
-    del others["QuietAlarm"]
+    del others["QuietAlarm"], others["QuietReportAlarm"]
     assert others.pop("StaleVaultsAlarm") == "ignore", "the last report holds until the next one"
     assert set(others.values()) == {"notBreaching"}
 
@@ -259,7 +269,7 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
     assert shown == [[f"{name}.Arn" for name in ALARMS]]
     metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
     ours = {row[1] for row in metrics if row[0] == NAMESPACE}
-    assert {*OF_STATUS.values(), STALE_VAULTS, OLDEST_SYNC_AGE} <= ours <= OUR_METRICS
+    assert {*OF_STATUS.values(), SCHEDULED_STALE_VAULTS, OLDEST_SYNC_AGE} <= ours <= OUR_METRICS
     for _, _, dimension, value, *_ in metrics:
         assert dimension in {"service", "FunctionName", "QueueName", "ApiId"}
         assert value == "AWS::StackName" or value.partition(".")[0] in RESOURCES

@@ -77,10 +77,31 @@ resource "huaweicloud_fgs_function_trigger" "this" {
   }
 }
 
+# The triggers bore their types as names before there were two timers.
+moved {
+  from = huaweicloud_fgs_function_trigger.this["TIMER"]
+  to   = huaweicloud_fgs_function_trigger.this["nightly"]
+}
+
+moved {
+  from = huaweicloud_fgs_function_trigger.this["DEDICATEDGATEWAY"]
+  to   = huaweicloud_fgs_function_trigger.this["webhook"]
+}
+
+moved {
+  from = terraform_data.trigger["TIMER"]
+  to   = terraform_data.trigger["nightly"]
+}
+
+moved {
+  from = terraform_data.trigger["DEDICATEDGATEWAY"]
+  to   = terraform_data.trigger["webhook"]
+}
+
 resource "terraform_data" "trigger" {
   for_each = local.triggers
 
-  input = each.value
+  input = each.value.data
 }
 
 # Without this FunctionGraph repeats nothing, and tells nobody.

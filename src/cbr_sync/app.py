@@ -10,7 +10,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -26,6 +26,7 @@ from cbr_sync.sync import Asked, Syncer, not_begun
 from cbr_sync.tls import tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
@@ -44,6 +45,7 @@ _HEADER = re.compile(r"[\x21-\x7e]+")
 _AVAILABLE = "available"
 # Kept back from syncing and following, for emitting what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
+_PING_CONNECTIONS = 2
 
 
 def utc_now() -> datetime:
@@ -82,17 +84,29 @@ class App:
         self.now = seams.now
         self.watch = seams.watch
         self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
-        # One for each worker, and one for a ping, which must keep no worker waiting.
-        connections = settings.concurrency + 1
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # A transport given brings its own trust, if any.
-        verify = True if seams.transport else tls_context(environ)
-        self.http = httpx.Client(transport=seams.transport, verify=verify, limits=limits, mounts=_NO_PROXY)
+        self._transport = seams.transport
+        self.http = self._client(settings.concurrency)
         self.found_project_id: str | None = None
 
     def close(self) -> None:
         """Close the connections; a platform just freezes them, a laptop plays several instances."""
         self.http.close()
+        if "ping_http" in vars(self):
+            self.ping_http.close()
+
+    @cached_property
+    def ping_http(self) -> httpx.Client:
+        """The connections of pings: one that hangs keeps no worker waiting."""
+        return self._client(_PING_CONNECTIONS)
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Whom to trust; a transport that is given brings its own trust, if any."""
+        return True if self._transport else tls_context(self.environ)
+
+    def _client(self, connections: int) -> httpx.Client:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        return httpx.Client(transport=self._transport, verify=self._trust, limits=limits, mounts=_NO_PROXY)
 
     def session(self, keys: Callable[[], Keys], remaining_seconds: float) -> Session:
         """One invocation, which the platform ends after so many seconds."""
@@ -122,6 +136,7 @@ class Session:
     def __init__(self, app: App, keys: Callable[[], Keys], ends_at: float, seconds: float) -> None:
         self._app = app
         self._read_keys = keys
+        self._ends_at = ends_at
         self._work_until = ends_at - min(EMIT_SECONDS, seconds / 5)
         self._emit_until = ends_at - min(EMIT_SECONDS, seconds / 5) / 10
         self._pace = Pace()
@@ -157,7 +172,8 @@ class Session:
         """
         from cbr_sync.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
 
-        reporter = Reporter(self.cbr, self._app.retry, self._pace, self._app.now, self._work_until)
+        app = self._app
+        reporter = Reporter(self.cbr, app.retry, self._pace, app.now, app.logger, self._work_until)
         return reporter.report(vaults, param, trigger)
 
     def sync(self, asked: Sequence[Asked]) -> list[SyncOutcome]:
@@ -202,7 +218,9 @@ class Session:
             return nullcontext()
         from cbr_sync.ping import Ping  # noqa: PLC0415 - only who wants pings pays for them
 
-        return Ping(self._app.http, url.get_secret_value(), run_id, told, self._app.logger)
+        app = self._app
+        left_seconds = partial(app.retry.left_seconds, self._ends_at)
+        return Ping(app.ping_http, url.get_secret_value(), run_id, told, app.logger, left_seconds)
 
     @property
     def source(self) -> str:

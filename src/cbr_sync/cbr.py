@@ -25,21 +25,26 @@ if TYPE_CHECKING:
 SYNC_ALREADY_RUNNING = "BackupService.7302"
 PAGE = 1000
 # How operations end, in the API's words and in ours; a success may still be partial.
+_SUCCESS = "success"
 _ENDS = {
-    "success": Status.SUCCEEDED,
+    _SUCCESS: Status.SUCCEEDED,
     "failed": Status.FAILED,
     "skipped": Status.SKIPPED,
     "timeout": Status.TIMED_OUT,
 }
 _MESSAGE_SHOWN = 500
+_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _utc(moment: datetime) -> datetime:
     """The API shows moments with Z, with an offset, and naive; naive ones are UTC (inferred)."""
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("beyond what a calendar holds") from None
 
 
-def _or_none(value: object, read: Callable[[object], datetime]) -> datetime | None:
+def _or_none(value: object, read: Callable[[object], object]) -> object:
     try:
         return read(value)
     except ValidationError:
@@ -47,8 +52,8 @@ def _or_none(value: object, read: Callable[[object], datetime]) -> datetime | No
 
 
 _Moment = Annotated[datetime, AfterValidator(_utc)]
-# One that may be null or empty before its time has come; what cannot be read is as good as none.
-_MaybeMoment = Annotated[_Moment | None, WrapValidator(_or_none)]
+# For what is only shown, or may be empty before its time has come: what cannot be read is as good as none.
+_OrNone = WrapValidator(_or_none)
 
 
 class _SyncRespBody(BaseModel):
@@ -72,11 +77,11 @@ class _OpExtendInfoSync(BaseModel):
 
 
 class _OpExtendInfoCommon(BaseModel):
-    progress: int | None = None
+    progress: Annotated[int | None, _OrNone] = None
 
 
 class _OpExtraInfo(BaseModel):
-    common: _OpExtendInfoCommon | None = None
+    common: Annotated[_OpExtendInfoCommon | None, _OrNone] = None
     sync: _OpExtendInfoSync | None = None
 
 
@@ -86,7 +91,7 @@ class OperationLog(BaseModel):
     id: str
     status: str
     created_at: _Moment
-    ended_at: _MaybeMoment = None
+    ended_at: Annotated[_Moment | None, _OrNone] = None
     vault_id: str | None = None
     error_info: _OpErrorInfo | None = None
     extra_info: _OpExtraInfo | None = None
@@ -117,9 +122,9 @@ class OperationLog(BaseModel):
 
     @property
     def error(self) -> OutcomeError | None:
-        """What it says went wrong; a success bears empty strings there."""
+        """What it says went wrong; None for a success, partial or not."""
         info = self.error_info
-        if info is None or not (info.code or info.message):
+        if self.status == _SUCCESS or info is None or not (info.code or info.message):
             return None
         return OutcomeError(code=info.code or self.status, message=(info.message or "")[:_MESSAGE_SHOWN])
 
@@ -166,7 +171,7 @@ class Vault(BaseModel):
     id: VaultId
     name: str
     tags: list[_Tag] | None = None
-    created_at: _MaybeMoment = None
+    created_at: Annotated[_Moment | None, _OrNone] = None
     billing: _Billing
 
 
@@ -242,10 +247,23 @@ class Cbr(NamedTuple):
 
         ``again`` may try a page again, so that one that fails costs no other.
         """
-        start_time = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else None
+        start_time = since.astimezone(UTC).strftime(_SECONDS) if since else None
         query = {"operation_type": "sync", "start_time": start_time, "vault_id": vault_id}
         for page in self._pages(_ListOpLogsResponse, "operation-logs", query, again):
             yield from page.operation_logs
+
+    def has_sync_logs_until(self, moment: datetime, *, again: Again = _once) -> bool:
+        """Whether a sync is in the logs that was over by this moment; one row at most is fetched."""
+        end_time = moment.astimezone(UTC).strftime(_SECONDS)
+        query = urlencode({"operation_type": "sync", "end_time": end_time, "limit": 1}, quote_via=quote)
+        page = again(partial(self._get, _ListOpLogsResponse, f"operation-logs?{query}"))
+        return bool(page.operation_logs)
+
+    def count_sync_logs(self, *, since: datetime | None, again: Again = _once) -> int:
+        """How many syncs began at this moment or later; one row at most is fetched."""
+        start_time = {"start_time": since.astimezone(UTC).strftime(_SECONDS)} if since else {}
+        query = urlencode({"operation_type": "sync", **start_time, "limit": 1}, quote_via=quote)
+        return again(partial(self._get, _ListOpLogsResponse, f"operation-logs?{query}")).count
 
     def list_hybrid_vaults(self, *, object_type: str | None, name: str | None) -> Iterator[Vault]:
         """The hybrid vaults, page by page; without cloud_type the API lists public ones only.

@@ -35,6 +35,7 @@ WORST_FIRST = (
     *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
     *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
 )
+_IN_SHORT = {"vault_id", "status", "operation_log_id", "error"}
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
 # The states of vaults stand here as words: their models are for reports alone.
 _TROUBLE = frozenset({"failed", "timed_out", "unfinished", "partial", "failing", "never", "stale", "unknown"})
@@ -76,22 +77,24 @@ class Told:
     rejected: list[tuple[Trigger, EventError | ApiError]] = field(default_factory=list)
 
     def cloud_events(self, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
-        """All of it; a run with more than one vault is summed up at the end."""
+        """All of it; the sums of a run with more than one vault, and of reports, come first.
+
+        Where a sink runs out of time, it has them at least.
+        """
+        if len({outcome.vault_id for outcome in self.outcomes}) > 1:
+            yield run_finished_event(run_id, self.outcomes, len(self.rejected), source, now)
         for outcome in self.outcomes:
             yield outcome_event(outcome, source)
         for trigger, why in self.rejected:
             yield rejected_event(trigger, str(why), source, now)
         for report in self.reports:
             yield from report_events(report, source)
-        if len(self.outcomes) > 1:
-            yield run_finished_event(run_id, self.outcomes, len(self.rejected), source, now)
 
 
 def outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
     """The outcome as a CloudEvent whose id is the same whenever the same outcome is emitted again."""
     data = outcome.model_dump(mode="json")
-    error = outcome.error.code if outcome.error else None
-    identity = [data["trigger"], outcome.vault_id, outcome.status, outcome.operation_log_id, error]
+    identity = [data["trigger"], *_identity(outcome)]
     kind = f"cbr-sync.checkpoint.sync.{outcome.status}.v1"
     return _event(kind, source, identity, data["started_at"], data, subject=outcome.vault_id)
 
@@ -107,29 +110,32 @@ def run_finished_event(
     run_id: str, outcomes: Sequence[SyncOutcome], rejected: int, source: str, now: datetime
 ) -> CloudEvent:
     """A CloudEvent that tells of a whole run, in at most 64 KB; see ``RunFinished``."""
-    rows = [
-        outcome.model_dump(mode="json", include={"vault_id", "status", "operation_log_id", "error"})
-        for outcome in sorted(outcomes, key=lambda outcome: _RANK[outcome.status])
-    ]
+    worst_first = sorted(outcomes, key=lambda outcome: _RANK[outcome.status])
+    rows = [outcome.model_dump(mode="json", include=_IN_SHORT) for outcome in worst_first]
     counts = Counter(row["status"] for row in rows)
     data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
-    return _shortened(
-        _event(RUN_FINISHED, source, [RUN_FINISHED, run_id, rejected, rows], rfc3339(now), data)
-    )
+    identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
+    return _shortened(_event(RUN_FINISHED, source, identity, rfc3339(now), data))
+
+
+def _identity(outcome: SyncOutcome) -> list[str | None]:
+    """What makes an outcome another one, beside its trigger."""
+    error = outcome.error.code if outcome.error else None
+    return [outcome.vault_id, outcome.status, outcome.operation_log_id, error]
 
 
 def report_events(report: Report, source: str) -> Iterator[CloudEvent]:
-    """A CloudEvent for each vault that is not fresh, then one that sums all up, in at most 64 KB."""
-    whole = report.model_dump(mode="json", exclude={"vaults", "history"})
-    trigger = whole["trigger"]
+    """A CloudEvent that sums all up, in at most 64 KB, then one for each vault that is not fresh."""
+    sums = report.model_dump(mode="json", exclude={"vaults", "history", "history_omitted"})
+    trigger = sums["trigger"]
     rows = [vault.model_dump(mode="json") for vault in report.not_fresh]
+    data = {**sums, "vaults": rows, "omitted": 0}
+    yield _shortened(_event(REPORT, source, [REPORT, trigger, sums["counts"]], sums["at"], data))
     for row in rows:
-        data = {**row, "max_age_hours": report.max_age_hours, "trigger": trigger}
         kind = f"cbr-sync.vault.{row['state']}"
+        data = {**row, "max_age_hours": report.max_age_hours, "trigger": trigger}
         identity = [kind, trigger, row["vault_id"]]
-        yield _event(kind, source, identity, whole["at"], data, subject=row["vault_id"])
-    data = {**whole, "vaults": rows, "omitted": 0}
-    yield _shortened(_event(REPORT, source, [REPORT, trigger, whole["counts"]], whole["at"], data))
+        yield _event(kind, source, identity, sums["at"], data, subject=row["vault_id"])
 
 
 def is_trouble(event: CloudEvent) -> bool:

@@ -175,7 +175,10 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
         from cbr_sync.report import ReportForm  # noqa: PLC0415 - a sync needs no report
 
         wanted = _validated(ReportForm, payload, _EXPECTED_IN_REPORTS)
-        return Asked((), wanted.vaults, report=wanted.report)
+        # As a timer's sync, its report is on the vaults of the settings, unless it says otherwise.
+        own = kind in _SELF_TRIGGERED and "vaults" not in payload and default_vaults
+        scope = _defaults(kind, default_vaults) if own else Asked((), wanted.vaults)
+        return Asked(scope.params, wanted.vaults, report=wanted.report)
     if "vaults" in payload:
         form = _validated(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
         return Asked((), form.vaults, _chosen(form, auto_trigger))

@@ -139,14 +139,14 @@ class _Run:
         """What came of the messages, to be emitted; one that cannot be read stops no other."""
         plan: dict[str, tuple[SyncParam, Trigger]] = {}
         outcomes: dict[str, SyncOutcome] = {}
-        reports: list[Report] = []
         vaults: dict[int, list[str]] = {}
+        reports: dict[int, tuple[events.Asked, ReportParam]] = {}
         rejected: dict[int, EventError | ApiError] = {}
         for number, message in enumerate(messages):
             try:
                 asked = self._asked(message)
                 if asked.report is not None:
-                    reports.append(self._report(asked, asked.report, message.trigger))
+                    reports[number] = asked, asked.report
                     continue
                 params = self._params(asked, message.trigger, outcomes)
             except (EventError, ApiError) as error:
@@ -158,13 +158,20 @@ class _Run:
         synced = self.session.sync([asked for vault, asked in plan.items() if vault not in outcomes])
         outcomes |= {outcome.vault_id: outcome for outcome in synced}
         ordered = [outcomes[vault] for vault in plan]
+        # After the syncs: no report may take their time.
+        made = []
+        for number, (asked, wanted) in reports.items():
+            try:
+                made.append(self._report(asked, wanted, messages[number].trigger))
+            except (EventError, ApiError) as error:
+                rejected[number] = error
         left = {vault for vault, outcome in outcomes.items() if outcome.status is Status.UNFINISHED}
         unfinished = {number for number, own in vaults.items() if not left.isdisjoint(own)}
         unfinished.update(number for number, why in rejected.items() if isinstance(why, Retryable))
         self._told.outcomes += ordered
-        self._told.reports += reports
+        self._told.reports += made
         self._told.rejected += [(messages[number].trigger, why) for number, why in rejected.items()]
-        return _Served(ordered, reports, rejected, unfinished)
+        return _Served(ordered, made, rejected, unfinished)
 
     def emit(self) -> None:
         """Hand all that is to be told to the sinks, once for a run.
@@ -181,7 +188,11 @@ class _Run:
         return events.asked(message, default_vaults=settings.vaults, allowed_vaults=settings.allowed_vaults)
 
     def _report(self, asked: events.Asked, param: ReportParam, trigger: Trigger) -> Report:
-        return self.session.report(self._found(asked, "report on"), param, trigger)
+        what_for = "report on"
+        report = self.session.report(self._found(asked, what_for), param, trigger)
+        if not report.vaults:
+            raise _no_vault(asked, what_for)
+        return report
 
     def _params(
         self, asked: events.Asked, trigger: Trigger, outcomes: dict[str, SyncOutcome]
@@ -198,10 +209,15 @@ class _Run:
         return params
 
     def _found(self, asked: events.Asked, what_for: str) -> list[Vault]:
-        selector = asked.selector or VaultSelector()
-        if found := self.session.discover(selector):
-            return found
-        raise EventError(f"no hybrid vault matches {selector}, so there is nothing to {what_for}")
+        only = {param.vault_id for param in asked.params}
+        found = self.session.discover(asked.selector or VaultSelector())
+        if there := [vault for vault in found if not only or vault.id in only]:
+            return there
+        raise _no_vault(asked, what_for)
+
+
+def _no_vault(asked: events.Asked, what_for: str) -> EventError:
+    return EventError(f"no hybrid vault matches {asked.selector}, so there is nothing to {what_for}")
 
 
 def _later(
@@ -223,8 +239,10 @@ def _serve_batch(run: _Run, messages: Sequence[events.Message], batch: events.Sq
     Source: Lambda Developer Guide, "Reporting batch item failures". A FIFO batch stops at the first
     unfinished message, so that order holds.
     """
-    failed = _serve_in_order(run, messages) if batch.in_order else run.serve(messages).handed_back
-    run.emit()
+    try:
+        failed = _serve_in_order(run, messages) if batch.in_order else run.serve(messages).handed_back
+    finally:
+        run.emit()  # also what was done before something that nobody foresaw
     return {"batchItemFailures": [{"itemIdentifier": batch.ids[number]} for number in sorted(failed)]}
 
 
@@ -251,7 +269,7 @@ def _reply(served: _Served) -> Reply:
     reply = {**_shown(served), "counts": dict(counts)}
     for error in served.rejected.values():
         if isinstance(error, Retryable):
-            raise SyncUnfinished(f"the vaults cannot be listed now: {error}", reply) from error
+            raise SyncUnfinished(f"CBR cannot be asked now: {error}", reply) from error
         raise error
     left = [outcome for outcome in outcomes if outcome.status is Status.UNFINISHED]
     if left:

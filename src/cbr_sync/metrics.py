@@ -24,6 +24,8 @@ COLD_START = "ColdStart"
 SCHEDULED_RUNS = "ScheduledRuns"
 STALE_VAULTS = "StaleVaults"
 OLDEST_SYNC_AGE = "OldestSyncAgeHours"
+# The same of the reports that come by the clock: what somebody asks for meanwhile moves no alarm.
+SCHEDULED_STALE_VAULTS = "ScheduledStaleVaults"
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
 _BY_THE_CLOCK = (Kind.SCHEDULE, Kind.TIMER)
@@ -50,10 +52,15 @@ class RunMetrics:
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1
             self._counts[ATTEMPTS] += outcome.attempts
-        if reports:
-            self._counts[STALE_VAULTS] = max(len(report.not_fresh) for report in reports)
+        for report in reports:
+            self._most(STALE_VAULTS, len(report.not_fresh))
+            if report.trigger.kind in _BY_THE_CLOCK:
+                self._most(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
         ages = [report.oldest_sync_age_hours for report in reports]
         self._oldest = max((age for age in ages if age is not None), default=None)
+
+    def _most(self, name: str, count: int) -> None:
+        self._counts[name] = max(self._counts[name], count)
 
     def flush(self, seconds: float) -> None:
         """Write the line, for a run that took so long."""

@@ -99,6 +99,10 @@ class Status(StrEnum):
     UNFINISHED = "unfinished"
 
 
+# A sync that was made, and did not do what it was made for.
+WENT_WRONG = frozenset({Status.FAILED, Status.TIMED_OUT, Status.PARTIAL})
+
+
 class Frozen(BaseModel):
     """What is made once and stays as it is; keys that it does not know are mistakes."""
 

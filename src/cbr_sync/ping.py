@@ -11,26 +11,27 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import httpx
+
 from cbr_sync.cloud_events import WORST_FIRST
 from cbr_sync.errors import ApiError, CbrSyncError, Retryable, SyncUnfinished
-from cbr_sync.models import Status
+from cbr_sync.models import WENT_WRONG, Status
 from cbr_sync.transport import new_request, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    import httpx
     from aws_lambda_powertools import Logger
 
     from cbr_sync.cloud_events import Told
     from cbr_sync.models import OutcomeError
 
-# What both pings may add to a run; the first one has half of it left for its answer when the run ends.
+# What both pings may add to a run, half of it each; and what is left of the run's time after them.
 SECONDS = 2.0
+MARGIN_SECONDS = 0.2
 _ROWS = 10
 _LINE_SHOWN = 300
-_ERROR = 400
-_BAD = frozenset({Status.FAILED, Status.TIMED_OUT, Status.PARTIAL})
+_TAKEN = range(200, 300)
 
 
 class Ping:
@@ -46,14 +47,15 @@ class Ping:
         run_id: str,
         told: Told,
         logger: Logger,
-        seconds: float = SECONDS,
+        left_seconds: Callable[[], float],
     ) -> None:
+        """Pings over this client; ``left_seconds`` tells when the run is asked for its end."""
         self._client = client
         self._url = url
         self._run_id = run_id_as_uuid(run_id)
         self._told = told
         self._logger = logger
-        self._seconds = seconds
+        self._left_seconds = left_seconds
         self._started: _Sending | None = None
 
     def __enter__(self) -> None:
@@ -62,13 +64,14 @@ class Ping:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Say what came of it, and why it failed if it did."""
+        seconds = max(min(SECONDS, self._left_seconds() - MARGIN_SECONDS), 0) / 2
         if self._started:
-            self._started.wait(self._seconds / 2)
-        self._send(suffix_of(self._told, error), body_of(self._told, error)).wait(self._seconds / 2)
+            self._started.wait(seconds, self._logger)
+        last = self._send(suffix_of(self._told, error), body_of(self._told, error))
+        last.wait(seconds, self._logger)
 
     def _send(self, suffix: str, body: str) -> _Sending:
-        request = new_request("POST", f"{self._url}{suffix}?rid={self._run_id}", {}, body.encode())
-        sending = _Sending(self._client, request, self._seconds, self._logger)
+        sending = _Sending(self._client, f"{self._url}{suffix}?rid={self._run_id}", body)
         sending.start()
         return sending
 
@@ -76,28 +79,28 @@ class Ping:
 class _Sending(threading.Thread):
     """A request under way; a daemon, so that no process waits for it."""
 
-    def __init__(self, client: httpx.Client, request: httpx.Request, seconds: float, logger: Logger) -> None:
+    def __init__(self, client: httpx.Client, url: str, body: str) -> None:
         super().__init__(daemon=True)
         self._client = client
-        self._request = request
-        self._seconds = seconds
-        self._logger = logger
+        self._url = url
+        self._body = body
         self._trouble = "no answer yet"
 
     def run(self) -> None:
         """Send it; no answer matters but whether it was taken."""
         try:
-            response = send(self._client, self._request, auth=None, timeout_seconds=self._seconds)
-        except ApiError as error:
+            request = new_request("POST", self._url, {}, self._body.encode())
+            status = send(self._client, request, auth=None, timeout_seconds=SECONDS).status_code
+        except (ApiError, httpx.InvalidURL) as error:
             self._trouble = str(error)
         else:
-            self._trouble = f"HTTP {response.status_code}" if response.status_code >= _ERROR else ""
+            self._trouble = "" if status in _TAKEN else f"HTTP {status}"
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, logger: Logger) -> None:
         """Wait for its end, so long at most, and log it if it was not taken."""
         self.join(seconds)
         if self._trouble:
-            self._logger.warning("a ping was not taken", extra={"reason": self._trouble})
+            logger.warning("a ping was not taken", extra={"reason": self._trouble})
 
 
 def run_id_as_uuid(run_id: str) -> str:
@@ -111,7 +114,7 @@ def run_id_as_uuid(run_id: str) -> str:
 def suffix_of(told: Told, error: BaseException | None) -> str:
     """``/fail`` where something is wrong for good, ``/log`` where another delivery may finish it, else ""."""
     final = [why for _, why in told.rejected if not isinstance(why, Retryable)]
-    bad = any(outcome.status in _BAD for outcome in told.outcomes)
+    bad = any(outcome.status in WENT_WRONG for outcome in told.outcomes)
     not_fresh = any(report.not_fresh for report in told.reports)
     left = told.rejected or any(outcome.status is Status.UNFINISHED for outcome in told.outcomes)
     if final or bad or not_fresh or (error and not isinstance(error, (SyncUnfinished, Retryable))):
@@ -145,7 +148,7 @@ def _rows(told: Told) -> Iterator[str]:
         yield f"rejected: {trigger.kind} {trigger.id}: {why}"
     for status in WORST_FIRST:
         for outcome in told.outcomes:
-            if outcome.status is status and (outcome.error or status in _BAD):
+            if outcome.status is status and (outcome.error or status in WENT_WRONG):
                 yield f"{status}: {outcome.vault_id}" + _words(outcome.error)
     for report in told.reports:
         for vault in report.not_fresh:

@@ -86,6 +86,7 @@ class Report(ReportSums):
     history: dict[VaultId, tuple[Sync, ...]] = Field(
         description="the syncs of the last history_hours, the newest first; empty where none were asked for"
     )
+    history_omitted: int = Field(default=0, description="older syncs of those hours that did not fit")
 
     @property
     def not_fresh(self) -> tuple[VaultReport, ...]:

@@ -34,7 +34,7 @@ AWS_KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _SHOWN = 32
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _SECRET_BYTES = range(24, 65)
-_HOST = re.compile(r"[\w.:-]+")
+_HOST = re.compile(r"[\w.:-]+", re.ASCII)
 _QUEUE_REGION = re.compile(
     r"(?:(?:.*\.)?sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:amazonaws|api|vpce)\."
 )
@@ -94,7 +94,7 @@ def _queue_url(value: object) -> str:
 def _ping_url(value: object) -> str:
     url = urlsplit(str(value))
     _endpoint(f"{url.scheme}://{url.netloc}")
-    if not re.fullmatch(r"(?:/[\w.~-]+)*/?", url.path) or url.query or url.fragment:
+    if not re.fullmatch(r"(?:/[\w.~-]+)*/?", url.path, re.ASCII) or url.query or url.fragment:
         raise ValueError("not a ping URL")
     return url.geturl().rstrip("/")
 

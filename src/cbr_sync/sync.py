@@ -273,7 +273,7 @@ def _judge(run: _Run) -> tuple[Status, Copies | None, OutcomeError | None]:
     log = run.log
     if log is None or log.end is None:
         return Status.ACCEPTED, None, None
-    return log.end, log.copies, None if log.status == "success" else log.error
+    return log.end, log.copies, log.error
 
 
 def not_begun(param: SyncParam, trigger: Trigger, error: ApiError, now: datetime) -> SyncOutcome:

@@ -54,7 +54,7 @@ def send(
         raise ApiError(
             "CbrSync.UnreadableAnswer", f"{_origin(request)} answered undecodable content"
         ) from error
-    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeEncodeError):
+    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeError):
         # Its text would show the header that is wrong, which may be a token; so it is not chained either.
         raise ApiError("CbrSync.NotSendable", f"the request to {_origin(request)} cannot be sent") from None
     except httpx.TransportError as error:
