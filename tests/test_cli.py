@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from cbr_sync import webhook
 from cbr_sync.cli.commands import app
+from cbr_sync.local import simulator_environ
 from cbr_sync.simulator import SimulatorServer
 from world import SECRET, VMWARE, World, secret_text
 
@@ -28,8 +29,10 @@ REST = str(EVENTS / "aws-webhook-rest-v1.json")
 
 
 def run(*words: str, stdin: str | None = None) -> Result:
-    """The command with these words."""
-    return CliRunner().invoke(app, list(words), input=stdin)
+    """The command with these words; no exception but its exit gets out of it."""
+    result = CliRunner().invoke(app, list(words), input=stdin)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def test_an_event_is_played_on_a_simulator() -> None:
@@ -87,6 +90,7 @@ def test_wrong_settings_are_listed_without_a_trace() -> None:
         (["invoke", "-"], "{", "stdin is not JSON"),
         (["invoke", TIMER, "--platform", "gcp"], None, "'gcp' is not one of"),
         (["webhook", "sign", "{}"], None, "CBR_SYNC_WEBHOOK_SECRET: not set"),
+        (["simulate", "--port", "99999"], None, "Invalid value for '--port'"),
         (["simulate", "--fault", "5x3"], None, "--fault 5x3: '5x3' is no fault; known are"),
     ],
 )
@@ -188,11 +192,22 @@ def test_dead_letters_of_a_file_are_replayed(tmp_path: Path) -> None:
         ("http://example.com/123456789012/dead", 2, "the queue: found"),
     ],
 )
-def test_letters_that_cannot_be_had_are_told_in_a_line(source: str, code: int, message: str) -> None:
-    """A file, keys or a URL that is wrong; no trace."""
-    result = run("replay", source, "--simulate")
-    assert (result.exit_code, "Traceback" in result.output) == (code, False)
+def test_letters_that_cannot_be_had_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, source: str, code: int, message: str
+) -> None:
+    """A file, keys or a URL that is wrong."""
+    for name, value in simulator_environ("http://127.0.0.1:9", VMWARE).items():
+        monkeypatch.setenv(name, value)
+    result = run("replay", source)
+    assert result.exit_code == code
     assert message in result.stderr
+
+
+def test_no_letter_of_a_real_queue_is_simulated() -> None:
+    """It would be deleted, and nothing synced."""
+    result = run("replay", "https://sqs.eu-west-1.amazonaws.com/123456789012/dead", "--simulate")
+    assert result.exit_code == 2
+    assert "--simulate would take letters out of a real queue" in result.stderr
 
 
 def test_a_webhook_is_sent_signed(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
@@ -231,7 +246,15 @@ def test_a_webhook_that_nobody_takes_is_told_in_a_line(monkeypatch: pytest.Monke
     result = run("webhook", "send", "{}", "--url", "http://127.0.0.1:9/sync")
     assert result.exit_code == 1
     assert "http://127.0.0.1:9/sync gives no answer: " in result.stderr
-    assert run("webhook", "send", "{}", "--url", "nowhere").exit_code == 1
+    monkeypatch.setenv("HTTPS_PROXY", "garbage://u:hunter2@h")
+    result = run("webhook", "send", "{}", "--url", "https://example.com/")
+    assert (result.exit_code, "hunter2" in result.output) == (1, False)
+    monkeypatch.delenv("HTTPS_PROXY")
+    for url in ("nowhere", "https://", "https://..."):
+        result = run("webhook", "send", "{}", "--url", url)
+        assert result.exit_code == 2
+        assert f"--url {url}: expected a URL" in result.stderr
+    assert run("webhook", "sign", "\udcff").exit_code == 2
 
 
 def test_the_schema_is_printed() -> None:

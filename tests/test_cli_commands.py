@@ -36,8 +36,10 @@ COMMANDS = [
 
 
 def run(*words: str, **environ: str) -> Result:
-    """The command with these words."""
-    return CliRunner(env=environ).invoke(app, list(words))
+    """The command with these words; no exception but its exit gets out of it."""
+    result = CliRunner(env=environ).invoke(app, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_every_hybrid_vault_is_synced_and_followed_to_its_end(cloud: Simulator) 
     outcomes = {outcome["vault_id"]: outcome for outcome in json.loads(result.stdout)["outcomes"]}
     assert outcomes[VMWARE]["status"] == "succeeded"
     assert outcomes[VMWARE]["copies"] == {"synced": 12, "deleted": 1, "failed": 0}
-    assert outcomes[BROKEN]["error"]["code"] == "BackupService.6404"
+    assert outcomes[BROKEN]["error"]["code"] == "BackupService.6405"
     assert outcomes[FROZEN]["status"] == "skipped"
     assert PUBLIC not in outcomes
     assert result.exit_code == 1
@@ -124,7 +126,7 @@ def test_a_report_shows_the_worst_first(cloud: Simulator) -> None:
     assert result.exit_code == 1
     states = re.findall(r"^(failing|never|stale|unknown|fresh) ", result.stdout, re.MULTILINE)
     assert states == ["failing"] * 2 + ["never"] + ["stale"] * 3 + ["unknown"] + ["fresh"] * 2
-    assert "BackupService.6404: Failed to delete the bucket object." in result.stdout
+    assert "BackupService.6405: Bucket object deletion failed." in result.stdout
     assert "2 failing, 1 never, 3 stale, 1 unknown, 2 fresh (limit: 26 hours)" in result.stdout
     assert result.stderr == "", "the log is not for people"
     assert {request.method for request in cloud.requests} == {"GET"}
@@ -171,7 +173,10 @@ def test_a_report_can_be_a_page(cloud: Simulator, tmp_path: Path) -> None:
             1,
             "no hybrid vault matches name, so there is nothing",
         ),
-        (["report", "--max-age-hours", "0"], {}, 1, "report.max_age_hours: found a number"),
+        (["report", "--max-age-hours", "0"], {}, 2, "Invalid value for '--max-age-hours'"),
+        (["report"], {"ALL_PROXY": "socks5://u:hunter2@h:1"}, 2, "ALL_PROXY: no proxy (ImportError)"),
+        (["vaults"], {"HTTPS_PROXY": "garbage://u:hunter2@h"}, 2, "HTTPS_PROXY: no proxy (ValueError)"),
+        (["sync", VMWARE], {"SSL_CERT_FILE": "/nonexistent"}, 2, "SSL_CERT_FILE: found no certificates"),
         (["report", "--html", "/no/such/folder/x.html"], {}, 1, "/no/such/folder/x.html cannot be written"),
         (["report", "--max-age-hours", "soon"], {}, 2, "Invalid value for '--max-age-hours'"),
     ],
@@ -183,15 +188,54 @@ def test_what_goes_wrong_is_a_line_on_stderr(
     result = run(*words, **environ)
     assert result.exit_code == code
     assert message in result.stderr
-    assert "Traceback" not in result.output
+    assert "hunter2" not in result.output
     assert cloud.refused_signatures <= 1
 
 
-def test_an_error_is_json_where_json_was_asked_for(cloud: Simulator) -> None:
+@pytest.mark.parametrize("words", [["report"], ["vaults"], ["sync", "--hybrid", "--dry-run"]])
+def test_an_error_is_json_where_json_was_asked_for(cloud: Simulator, words: list[str]) -> None:
     """A program reads it as it would read the rest."""
-    result = run("report", "--json", HUAWEICLOUD_SDK_SK="wrong")
+    result = run(*words, "--json", HUAWEICLOUD_SDK_SK="wrong")
     assert json.loads(result.stdout)["error"] == "CredentialsRefused"
     assert cloud.refused_signatures == 1
+
+
+def test_a_broken_sink_does_not_hide_what_was_done(cloud: Simulator) -> None:
+    """The syncs run, whether anybody was told or not."""
+    sink = {
+        "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01f:x",
+        "CBR_SYNC_SMN_ENDPOINT": "http://127.0.0.1:9",
+    }
+    result = run("sync", VMWARE, CBR_SYNC_MAX_ATTEMPTS="1", **sink)
+    assert result.exit_code == 1
+    assert f"{VMWARE}  accepted" in result.stdout
+    assert "cbr-sync: smn: 1 messages not taken" in result.stderr
+    result = run("report", CBR_SYNC_MAX_ATTEMPTS="1", **sink)
+    assert "2 failing" in result.stdout
+    assert "cbr-sync: smn: " in result.stderr
+    assert len(cloud.syncs_of(VMWARE)) == 15
+
+
+def test_a_sync_that_cannot_be_followed_is_told(cloud: Simulator) -> None:
+    """It was accepted; what came of it nobody may see."""
+    cloud.add_faults("403", VMWARE)
+    assert run("sync", VMWARE).exit_code == 1
+    blind = showcase(utc_now, operation_seconds=600)
+    with SimulatorServer(blind, on_request=lambda _request: blind.add_faults("403*9")) as server:
+        result = run("sync", VMWARE, "--wait", CBR_SYNC_ENDPOINT=server.url)
+    assert result.exit_code == 1
+    assert "not all of them could be followed to their end" in result.stderr
+
+
+def test_a_simulation_reaches_nobody(monkeypatch: pytest.MonkeyPatch, cloud: Simulator) -> None:
+    """Whatever the environment holds: no sink, no check and no vault of it."""
+    monkeypatch.setenv("CBR_SYNC_PING_URL", "http://127.0.0.1:9/check")
+    monkeypatch.setenv("CBR_SYNC_SMN_TOPIC_URN", "urn:smn:cn-north-4:f841e01f:x")
+    monkeypatch.setenv("CBR_SYNC_ALLOWED_VAULTS", FILE)
+    monkeypatch.setenv("CBR_SYNC_SECRET_ID", "x")
+    assert run("sync", VMWARE, "--simulate").exit_code == 0
+    assert run("report", "--simulate", "--name", "vault-vmware-01").exit_code == 0
+    assert cloud.requests == []
 
 
 def test_the_doctor_tells_line_by_line(cloud: Simulator) -> None:

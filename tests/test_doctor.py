@@ -110,7 +110,7 @@ def examined(cloud: Cloud, **change: str) -> list[Finding]:
     findings = list(examine(environ, cloud.world.seams(httpx.MockTransport(cloud))))
     for finding in findings:
         assert finding.remedy or finding.verdict in (Verdict.OK, Verdict.SKIPPED), finding
-        assert not [secret for secret in SECRETS if secret in " ".join(finding)], finding
+        assert not [secret for secret in SECRETS if secret in " ".join(finding[:4])], finding
     return findings
 
 

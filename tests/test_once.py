@@ -477,7 +477,7 @@ def test_anything_else_is_final(world: World, fault: str) -> None:
     [
         (VMWARE, "succeeded", {"synced": 12, "deleted": 1, "failed": 0}, None),
         (PARTIAL, "partial", {"synced": 12, "deleted": 1, "failed": 2}, None),
-        (BROKEN, "failed", {"synced": 12, "deleted": 1, "failed": 0}, "BackupService.6404"),
+        (BROKEN, "failed", {"synced": 12, "deleted": 1, "failed": 0}, "BackupService.6405"),
     ],
 )
 @pytest.mark.parametrize("others", [(), (FILE,)])

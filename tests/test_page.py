@@ -26,7 +26,7 @@ from chromium import DARK, LIGHT, Chromium, find_chromium
 from world import ENDPOINT, START
 
 TRIGGER = Trigger(kind=Kind.DIRECT, id="somebody")
-BUCKET = OutcomeError(code="BackupService.6404", message="Failed to delete the bucket object.")
+BUCKET = OutcomeError(code="BackupService.6405", message="Bucket object deletion failed.")
 TWO_WEEKS = 336.0
 LONG_NAME = "备份存储库" + "x" * 59
 MARKUP = "<script>pwned = 1</script><img src=x onerror='pwned = 1'>&amp;"
@@ -173,7 +173,7 @@ def test_the_headline_answers_at_first_glance(states: list[State], answer: str) 
 def test_a_row_tells_all_that_is_known_of_its_vault() -> None:
     """Name, id, type, state, age, last success, what runs and what went wrong, in the API's words."""
     error = OutcomeError(
-        code="BackupService.6404", message="删除对象失败", request_id="req-1", http_status=500
+        code="BackupService.6405", message="删除对象失败", request_id="req-1", http_status=500
     )
     one = vault(
         state=State.FAILING,
@@ -189,7 +189,7 @@ def test_a_row_tells_all_that_is_known_of_its_vault() -> None:
         "19 Nov 20:00, 12 copies synced, 1 deleted, 0 failed",
         "3 syncs in the last 14 days: 1 succeeded, 1 running, 1 failed",
         "Failed: began 22 Nov 20:00, took 30 minutes · 11 copies synced, 0 deleted, 2 failed",
-        "BackupService.6404 删除对象失败 operation log log-7 · request req-1 · HTTP 500",
+        "BackupService.6405 删除对象失败 operation log log-7 · request req-1 · HTTP 500",
         "Running since 22 Nov 21:00, 6 hours · 20 % operation log log-6",
     ]:
         assert words in page.text

@@ -157,7 +157,7 @@ def test_a_long_list_is_cut(world: World) -> None:
     monitor = Monitor(world)
     run(world, {"report": {}}, monitor)
     assert "failing: vault-vmware-broken" in monitor.said
-    assert "BackupService.6404: Failed to delete the bucket object." in monitor.said
+    assert "BackupService.6405: Bucket object deletion failed." in monitor.said
 
 
 def test_a_stranger_pings_nobody(world: World) -> None:

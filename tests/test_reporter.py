@@ -26,7 +26,7 @@ from cbr_sync.simulator import Vault
 from conftest import Lines
 from world import FILE, START, VMWARE, World, webhook_event
 
-BUCKET = ("BackupService.6404", "Failed to delete the bucket object.")
+BUCKET = ("BackupService.6405", "Bucket object deletion failed.")
 VAULT = Vault(VMWARE, "vault", created_at=START - timedelta(days=100))
 OLD = Past(24 * 90)  # tells that the logs reach back so far
 TRIGGER = Trigger(kind=Kind.TIMER, id="night")

@@ -36,7 +36,7 @@ def messages(log_lines: Lines) -> list[CloudEvent]:
     with pytest.raises(EventError):
         world.on_lambda({"vault_id": "tape-7"})
     emitted = [line["outcome"] for line in log_lines() if "outcome" in line]
-    error = OutcomeError(code="BackupService.6404", message="Failed.", request_id="r", http_status=400)
+    error = OutcomeError(code="BackupService.6405", message="Failed.", request_id="r", http_status=400)
     copies = Copies(synced=1, deleted=2, failed=3)
     more = [outcome_event(outcome(status=status, copies=copies, error=error), SOURCE) for status in Status]
     return [*emitted, *more]

@@ -250,7 +250,7 @@ def test_an_operation_may_end_badly(world: World, client: httpx.Client) -> None:
     log_id = post_sync(client, BROKEN).json()["sync"]["operation_log_id"]
     world.sleep(600)
     log = client.get(f"{PROJECT}/operation-logs/{log_id}").json()["operation_log"]
-    assert (log["status"], log["error_info"]["code"]) == ("failed", "BackupService.6404")
+    assert (log["status"], log["error_info"]["code"]) == ("failed", "BackupService.6405")
 
 
 def test_logs_are_filtered_and_paged(world: World, client: httpx.Client) -> None:

@@ -27,7 +27,7 @@ from cbr_sync.tls import tls_context
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from aws_lambda_powertools import Logger
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 # Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
 _NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+_PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"}
 _HEADER = re.compile(r"[\x21-\x7e]+")
-_AVAILABLE = "available"
 # Kept back from syncing and following, for emitting what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
 _PING_CONNECTIONS = 2
@@ -106,7 +106,13 @@ class App:
 
     def _client(self, connections: int) -> httpx.Client:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        return httpx.Client(transport=self._transport, verify=self._trust, limits=limits, mounts=_NO_PROXY)
+        try:
+            return httpx.Client(
+                transport=self._transport, verify=self._trust, limits=limits, mounts=_NO_PROXY
+            )
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            # Its text may show a proxy's password, so it is not chained either.
+            raise SettingsError([_wrong_network(error, self.environ)]) from None
 
     def session(self, keys: Callable[[], Keys], remaining_seconds: float) -> Session:
         """One invocation, which the platform ends after so many seconds."""
@@ -128,6 +134,16 @@ class App:
         if not all(_HEADER.fullmatch(part) for part in (credentials.access_key, credentials.token or "-")):
             raise SettingsError(["the access key or the security token holds characters that no header can"])
         return credentials
+
+
+def _wrong_network(error: Exception, environ: Mapping[str, str]) -> str:
+    """Which of the variables that httpx and OpenSSL read is wrong, and what it is to be."""
+    trust = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
+    if trust and isinstance(error, OSError):
+        return f"{trust[0]}: found no certificates, expected a file or a folder of them in PEM"
+    named = [name for name in environ if name.upper() in _PROXIES and environ[name]]
+    kind = type(error).__name__
+    return f"{', '.join(named) or 'HTTPS_PROXY'}: no proxy ({kind}), expected a URL such as http://proxy:3128"
 
 
 class Session:
@@ -163,6 +179,14 @@ class Session:
             if _matches(vault, selector)
             and (not settings.allowed_vaults or vault.id in settings.allowed_vaults)
         ]
+
+    def plan(
+        self, vaults: Iterable[Vault], trigger: Trigger, *, auto_trigger: bool
+    ) -> Iterator[tuple[SyncParam, SyncOutcome | None]]:
+        """How each vault is synced, and its outcome where it cannot be as it is: it is not available."""
+        for vault in vaults:
+            param = SyncParam(vault_id=vault.id, auto_trigger=auto_trigger)
+            yield param, None if vault.available else _skipped(vault, param, trigger, self._app.now())
 
     def report(self, vaults: Sequence[Vault], param: ReportParam, trigger: Trigger) -> Report:
         """How these vaults stand.
@@ -321,12 +345,8 @@ class Session:
             raise SinkError(f"the project is not known: {error}") from error
 
 
-def skipped(vault: Vault, param: SyncParam, trigger: Trigger, now: datetime) -> SyncOutcome | None:
-    """The outcome of a discovered vault that cannot be synced as it is; None for one that can."""
-    status = vault.billing.status
-    if status in (None, _AVAILABLE):
-        return None
-    message = f"the vault {vault.name} is {status}, not available"
+def _skipped(vault: Vault, param: SyncParam, trigger: Trigger, now: datetime) -> SyncOutcome:
+    message = f"the vault {vault.name} is {vault.billing.status}, not available"
     return SyncOutcome(
         **param.model_dump(),
         status=Status.SKIPPED,

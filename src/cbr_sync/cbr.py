@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cbr_sync.models import SyncParam
 
 SYNC_ALREADY_RUNNING = "BackupService.7302"
+NO_SUCH_VAULT = "BackupService.6105"
 PAGE = 1000
 # How operations end, in the API's words and in ours; a success may still be partial.
 _SUCCESS = "success"
@@ -173,6 +174,11 @@ class Vault(BaseModel):
     tags: list[_Tag] | None = None
     created_at: Annotated[_Moment | None, _OrNone] = None
     billing: _Billing
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be synced as it is; one that does not tell is tried."""
+        return self.billing.status in (None, "available")
 
 
 class _ListVaultResponse(_Page):

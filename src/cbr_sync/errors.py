@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ class MaybeTaken(Retryable):
 
 
 class SinkError(CbrSyncError):
-    """A sink did not take everything that was to be emitted; the others have."""
+    """A sink did not take everything that was to be emitted; the others have.
+
+    ``reply`` is what came of the run all the same, as far as there is anything: ``{"outcomes": [...]}``.
+    """
+
+    reply: Mapping[str, object] = MappingProxyType({})
 
 
 class SyncUnfinished(CbrSyncError):

@@ -10,13 +10,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cbr_sync import events, webhook
-from cbr_sync.app import skipped
 from cbr_sync.cloud_events import Told
 from cbr_sync.errors import (
     ApiError,
     CbrSyncError,
     EventError,
     Retryable,
+    SinkError,
     SyncUnfinished,
     VaultNotAllowed,
     WebhookRefused,
@@ -181,7 +181,11 @@ class _Run:
         """
         told = self._told
         self._observe(told.outcomes, told.reports)
-        self.session.emit([*told.cloud_events(self._request_id, self.session.source, self.app.now())])
+        try:
+            self.session.emit([*told.cloud_events(self._request_id, self.session.source, self.app.now())])
+        except SinkError as error:
+            error.reply = _shown(told)
+            raise
 
     def _asked(self, message: events.Message) -> events.Asked:
         settings = self.app.settings
@@ -200,13 +204,10 @@ class _Run:
         """The vaults that a message asks for; those found that cannot be synced get their outcome at once."""
         if asked.selector is None:
             return list(asked.params)
-        params = []
-        for vault in self._found(asked, "sync"):
-            param = SyncParam(vault_id=vault.id, auto_trigger=asked.auto_trigger)
-            params.append(param)
-            if outcome := skipped(vault, param, trigger, self.app.now()):
-                outcomes[param.vault_id] = outcome
-        return params
+        found = self._found(asked, "sync")
+        planned = dict(self.session.plan(found, trigger, auto_trigger=asked.auto_trigger))
+        outcomes |= {param.vault_id: outcome for param, outcome in planned.items() if outcome}
+        return [*planned]
 
     def _found(self, asked: events.Asked, what_for: str) -> list[Vault]:
         only = {param.vault_id for param in asked.params}
@@ -277,10 +278,10 @@ def _reply(served: _Served) -> Reply:
     return reply
 
 
-def _shown(served: _Served) -> Reply:
-    reply: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in served.outcomes]}
-    if served.reports:
-        reply["reports"] = [report.model_dump(mode="json") for report in served.reports]
+def _shown(what: _Served | Told) -> Reply:
+    reply: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in what.outcomes]}
+    if what.reports:
+        reply["reports"] = [report.model_dump(mode="json") for report in what.reports]
     return reply
 
 

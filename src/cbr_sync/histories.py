@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _DAYS = 14
-_BUCKET = ("BackupService.6404", "Failed to delete the bucket object.")
+_BUCKET = ("BackupService.6405", "Bucket object deletion failed.")
 
 
 @dataclass(frozen=True, slots=True)

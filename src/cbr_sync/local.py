@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from cbr_sync import events, webhook
 from cbr_sync.aws_lambda import LambdaDoor
-from cbr_sync.errors import CbrSyncError, SyncUnfinished, WebhookRefused
+from cbr_sync.errors import CbrSyncError, SinkError, SyncUnfinished, WebhookRefused
 from cbr_sync.functiongraph import FunctionGraphDoor
 from cbr_sync.models import Credentials, Kind
 from cbr_sync.simulator import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
@@ -47,11 +47,20 @@ class Played:
     @property
     def outcomes(self) -> list[dict[str, Any]]:
         """The outcomes in the reply, whatever its form; empty where there are none."""
-        reply: Mapping[str, Any] = (
-            self.error.reply if isinstance(self.error, SyncUnfinished) else self.reply or {}
-        )
-        body = json.loads(reply["body"]) if "statusCode" in reply else reply
-        return list(body.get("outcomes", []))
+        return list(self._body.get("outcomes", []))
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """The reports in the reply; empty where there are none."""
+        return list(self._body.get("reports", []))
+
+    @property
+    def _body(self) -> Mapping[str, Any]:
+        """What came of it, also where the run failed after it was done."""
+        told = isinstance(self.error, (SyncUnfinished, SinkError))
+        reply: Mapping[str, Any] = self.error.reply if told else self.reply or {}  # type: ignore[union-attr]
+        body: Mapping[str, Any] = json.loads(reply["body"]) if "statusCode" in reply else reply
+        return body
 
     @property
     def answer(self) -> str:

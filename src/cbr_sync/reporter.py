@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from cbr_sync.cbr import PAGE
+from cbr_sync.cbr import NO_SUCH_VAULT, PAGE
 from cbr_sync.errors import ApiError, CredentialsRefused, Retryable
 from cbr_sync.models import WENT_WRONG, Status
 from cbr_sync.report import Report, State, Sync, VaultReport
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VAULT_GONE = "BackupService.6105"
 # A vault younger than this had all of its syncs in logs that are surely still kept (inferred).
 YOUNG = timedelta(days=7)
 # How far back all logs are fetched, step by step, while vaults are left that have no success in them.
@@ -241,7 +240,7 @@ class Reporter(NamedTuple):
         except CredentialsRefused:
             raise
         except ApiError as error:
-            if error.code == VAULT_GONE:
+            if error.code == NO_SUCH_VAULT:
                 return False
             self._give_up(histories, [vault_id], error)
         return True

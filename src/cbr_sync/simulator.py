@@ -90,7 +90,7 @@ DEFAULT_VAULTS = (
         "7d3e1f30-9c74-4c79-8b80-5e3b20ad4c05",
         "vault-vmware-broken",
         ends="failed",
-        error=("BackupService.6404", "Failed to delete the bucket object."),
+        error=("BackupService.6405", "Bucket object deletion failed."),
     ),
     Vault("8e4f2041-ad85-4d8a-9c91-6f4c31be5d06", "vault-vmware-busy", running_since_before=True),
     Vault("9f503152-be96-4e9b-8da2-705d42cf6e07", "vault-vmware-frozen", status="frozen"),

@@ -213,7 +213,8 @@ class Syncer(NamedTuple):
             self.retry.sleep(wait)
             try:
                 logs = self._states(running)
-            except CredentialsRefused:
+            except CredentialsRefused as error:
+                self.logger.warning("following is not allowed", extra={"reason": str(error)})
                 return
             except ApiError as error:
                 self.logger.warning("following failed, and goes on", extra={"reason": str(error)})

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cbr_sync.app import utc_now
-from cbr_sync.cli.screen import console
+from cbr_sync.cli.screen import print_json
 from cbr_sync.errors import CbrSyncError, SettingsError
 from cbr_sync.histories import showcase
 from cbr_sync.local import simulator_environ
-from cbr_sync.models import Status
-from cbr_sync.settings import KEY_NAMES
+from cbr_sync.models import WENT_WRONG, Status
+from cbr_sync.settings import KEY_NAMES, PREFIX
 from cbr_sync.simulator import DEFAULT_VAULTS, SimulatorServer
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 FAILED, USAGE = 1, 2
 INTERRUPTED = 130  # what shells give for SIGINT
-_BAD = frozenset({Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL})
+_BAD = WENT_WRONG | {Status.UNFINISHED}
 _REFUSED = 400
+_OURS = (PREFIX, "HUAWEICLOUD_SDK_", "CLOUD_SDK_")
 EXTENSION_PORT = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
 
 Simulate = Annotated[
@@ -36,24 +37,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 
 @contextmanager
 def environ_with(*, simulate: bool) -> Iterator[dict[str, str]]:
-    """The variables that a function would have."""
+    """The variables that a function would have; those of the simulator alone know of no sink and no check."""
+    if simulate:
+        others = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+        with SimulatorServer(showcase(utc_now)) as server:
+            yield others | simulator_environ(server.url, DEFAULT_VAULTS[0].id)
+        return
     environ = dict(os.environ)
     if any(environ.get(ak) and environ.get(sk) for ak, sk in KEY_NAMES) and EXTENSION_PORT not in environ:
         # Its extension is Lambda's; the keys at hand go first there too.
         environ.pop("CBR_SYNC_SECRET_ID", None)
-    if not simulate:
-        yield environ
-        return
-    with SimulatorServer(showcase(utc_now)) as server:
-        yield environ | simulator_environ(server.url, DEFAULT_VAULTS[0].id)
+    yield environ
 
 
 @contextmanager
-def told_errors() -> Iterator[None]:
+def told_errors(*, as_json: bool) -> Iterator[None]:
     """An error of ours ends the command with a line; wrong settings are the user's to mend."""
     try:
         yield
     except CbrSyncError as error:
+        if as_json:
+            print_json(_error_as_json(error))
         fail(str(error), USAGE if isinstance(error, SettingsError) else FAILED)
 
 
@@ -61,7 +65,11 @@ def as_json_of(played: Played) -> dict[str, Any]:
     """The reply, or the error by its name with what was known all the same."""
     if played.error is None:
         return played.reply or {}
-    return {"error": type(played.error).__name__, "message": str(played.error), "outcomes": played.outcomes}
+    return {**_error_as_json(played.error), "outcomes": played.outcomes}
+
+
+def _error_as_json(error: CbrSyncError) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": str(error)}
 
 
 def exit_code_of(played: Played) -> int:
@@ -76,7 +84,7 @@ def exit_code_of(played: Played) -> int:
 def show_error(played: Played) -> None:
     """Why a run failed, if it did, on stderr."""
     if played.error is not None:
-        console(stderr=True).print(str(played.error), markup=False, style="red", soft_wrap=True)
+        typer.echo(f"cbr-sync: {played.error}", err=True)
 
 
 def stop(message: str) -> NoReturn:

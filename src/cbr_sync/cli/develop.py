@@ -33,9 +33,10 @@ from cbr_sync.cli.common import (
 from cbr_sync.cli.replay import DeadLetterQueue, letters_of_file, replay_queue, served
 from cbr_sync.cli.replay import replay as replay_letters
 from cbr_sync.cli.schema import schema as schema_of_messages
+from cbr_sync.errors import EventError
 from cbr_sync.histories import showcase
 from cbr_sync.local import Platform, platform_of, play, signature_headers, signed
-from cbr_sync.settings import webhook_secret
+from cbr_sync.settings import HYBRID, webhook_secret
 from cbr_sync.simulator import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION, SimulatorServer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cbr_sync.simulator import Request, Simulator
 
 WEBHOOK_SECONDS = 60.0
+_NO_CLIENT = "a proxy's or a certificate's variable is wrong (HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE)"
 
 
 def invoke(
@@ -58,8 +60,7 @@ def invoke(
 ) -> None:
     """Play one event through the handler that the cloud calls; the log goes to stderr.
 
-    A webhook is signed afresh with CBR_SYNC_WEBHOOK_SECRET, for a stored signature is stale after five
-    minutes. Settings come from the environment; --simulate puts the simulator's in front.
+    A webhook is signed afresh with CBR_SYNC_WEBHOOK_SECRET: a stored signature is stale by now.
 
     Example: cbr-sync invoke events/functiongraph-timer.json --simulate
     """
@@ -74,7 +75,9 @@ def invoke(
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="The port on loopback; 0 takes any free one.")] = 8642,
+    port: Annotated[
+        int, typer.Option(help="The port on loopback; 0 takes any free one.", min=0, max=65_535)
+    ] = 8642,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="Faults in order, as 503,429,reset,hang; for one vault: VAULT_ID=503*3."),
@@ -115,16 +118,16 @@ def sign_webhook(
 
     The secret is the first one in CBR_SYNC_WEBHOOK_SECRET, so that it stands in no shell history.
 
-    Example: cbr-sync webhook sign '{"vault_id": "8d3a8b28-a697-41e2-8d5d-903669f8a02d"}' --url https://...
+    Example: cbr-sync webhook sign '{"vault_id": "8d3a8b28-a697-41e2-8d5d-903669f8a02d"}' --url https://example.com/
     """
-    text = _body(body)
-    headers = signature_headers(text.encode(), _secret(os.environ), now=time.time())
+    content = _body(body)
+    headers = signature_headers(content, _secret(os.environ), now=time.time())
     for key, value in headers.items():
         typer.echo(f"{key}: {value}")
     words = ["curl", "--request", "POST", url, "--header", "content-type: application/json"]
     for key, value in headers.items():
         words += ["--header", f"{key}: {value}"]
-    typer.echo("\n" + shlex.join([*words, "--data-raw", text]))
+    typer.echo("\n" + shlex.join([*words, "--data-raw", content.decode()]))
 
 
 def send_webhook(
@@ -135,15 +138,17 @@ def send_webhook(
 
     The secret is the first one in CBR_SYNC_WEBHOOK_SECRET. Exits with 1 unless the answer is 200.
 
-    Example: cbr-sync webhook send '{"vault_id": "8d3a8b28-a697-41e2-8d5d-903669f8a02d"}' --url https://...
+    Example: cbr-sync webhook send '{"vault_id": "8d3a8b28-a697-41e2-8d5d-903669f8a02d"}' --url https://example.com/
     """
-    content = _body(body).encode()
+    content = _body(body)
     headers = signature_headers(content, _secret(os.environ), now=time.time())
     headers["content-type"] = "application/json"
     try:
         answer = httpx.post(url, content=content, headers=headers, timeout=WEBHOOK_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"{url} gives no answer: {str(error) or type(error).__name__}")
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        stop(f"--url {url}: expected a URL such as https://example.com/sync")
+    except (httpx.HTTPError, OSError, ValueError, ImportError) as error:
+        fail(f"{url} gives no answer: {str(error) if isinstance(error, httpx.HTTPError) else _NO_CLIENT}")
     typer.echo(f"HTTP {answer.status_code} {answer.reason_phrase}", err=True)
     typer.echo(answer.text)
     raise typer.Exit(0 if answer.status_code == httpx.codes.OK else FAILED)
@@ -159,32 +164,34 @@ def replay(
 ) -> None:
     """Play dead letters through the handler that they were meant for.
 
-    A FILE holds events, one or a list or one a line, messages as `aws sqs receive-message` prints them, or
-    what a function's destination got. From a queue, what was served is deleted, and the rest stays. What an
-    earlier delivery has started within a day is found and adopted, not started again.
+    A FILE holds events: one, a list, or one a line; as they are, or as a queue or a destination got them.
+
+    Of a queue, what was served is deleted and the rest stays; the settings have to be the function's own.
+
+    What was started within a day after a letter's own time is found and adopted, not started again.
 
     Example: cbr-sync replay https://sqs.eu-west-1.amazonaws.com/123456789012/failures
     """
+    if simulate and _is_url(source):
+        stop("--simulate would take letters out of a real queue; it plays a FILE")
     # So that what is held of a queue is let go.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    played = []
-    with environ_with(simulate=simulate) as environ, told_errors():
-        try:
-            with closing(_letters_played(source, environ, platform)) as letters:
-                for letter, one in letters:
-                    played.append((letter, one))
-                    if not as_json:
-                        _show_letter(letter, one)
-        except KeyboardInterrupt:
-            fail("interrupted; what was not served stays where it is", INTERRUPTED)
-    left = sum(not served(one) for _, one in played)
-    if as_json:
-        screen.print_json(
-            [{"letter": letter.name, "served": served(one), **as_json_of(one)} for letter, one in played]
-        )
-    else:
-        typer.echo(f"{len(played) - left} of {len(played)} served")
-    raise typer.Exit(FAILED if left else 0)
+    played: list[tuple[Letter, Played]] = []
+    try:
+        with (
+            environ_with(simulate=simulate) as environ,
+            told_errors(as_json=False),
+            closing(_letters_played(source, environ, platform)) as letters,
+        ):
+            for letter, one in letters:
+                played.append((letter, one))
+                if not as_json:
+                    _show_letter(letter, one)
+    except KeyboardInterrupt:
+        fail("interrupted; what was not served stays where it is", INTERRUPTED)
+    finally:
+        _show_letters(played, as_json=as_json)
+    raise typer.Exit(max((exit_code_of(one) for _, one in played), default=0))
 
 
 def schema() -> None:
@@ -198,11 +205,28 @@ def schema() -> None:
 def _letters_played(
     source: str, environ: Mapping[str, str], platform: Platform | None
 ) -> Generator[tuple[Letter, Played], None, None]:
-    if source.startswith(("https://", "http://")):
+    if _is_url(source):
         yield from replay_queue(DeadLetterQueue(source, environ), environ, platform=platform)
     else:
         name, text = _read(source)
-        yield from replay_letters(letters_of_file(name, text), environ, platform=platform)
+        try:
+            letters = letters_of_file(name, text)
+        except EventError as error:
+            stop(str(error))
+        yield from replay_letters(letters, environ, platform=platform)
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("https://", "http://"))
+
+
+def _show_letters(played: list[tuple[Letter, Played]], *, as_json: bool) -> None:
+    if as_json:
+        screen.print_json(
+            [{"letter": letter.name, "served": served(one), **as_json_of(one)} for letter, one in played]
+        )
+    else:
+        typer.echo(f"{sum(served(one) for _, one in played)} of {len(played)} served")
 
 
 def _show_letter(letter: Letter, played: Played) -> None:
@@ -229,8 +253,11 @@ def _read_json(path: Path) -> object:
         stop(f"{name} is not JSON: {error}")
 
 
-def _body(text: str) -> str:
-    return sys.stdin.read() if text == "-" else text
+def _body(text: str) -> bytes:
+    try:
+        return (sys.stdin.read() if text == "-" else text).encode()
+    except UnicodeEncodeError:
+        stop("the body is no UTF-8 text")
 
 
 def _sign(event: object, environ: Mapping[str, str]) -> object:
@@ -266,13 +293,15 @@ def _show_simulator(simulator: Simulator, url: str) -> None:
         "CBR_SYNC_PROJECT_ID": SIMULATOR_PROJECT_ID,
         "HUAWEICLOUD_SDK_AK": SIMULATOR_CREDENTIALS.access_key,
         "HUAWEICLOUD_SDK_SK": SIMULATOR_CREDENTIALS.secret_key,
+        "CBR_SYNC_VAULTS": HYBRID,
     }
     for key, value in settings.items():
         typer.echo(f"  export {key}={value}")
-    table = screen.rows("vault", "name", "type")
+    table = screen.rows("vault", "type")
     for vault in simulator.vaults:
         state = "" if vault.status == "available" else f", {vault.status}"
-        table.add_row(vault.id, vault.name, f"{vault.cloud_type} {vault.object_type}{state}")
+        name = screen.named(vault.name, vault.id)
+        table.add_row(name, f"{vault.cloud_type} {vault.object_type}{state}")
     screen.console().print("", table, "")
 
 

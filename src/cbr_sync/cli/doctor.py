@@ -46,7 +46,7 @@ AnswerT = TypeVar("AnswerT", bound=BaseModel)
 _MAX_SKEW, _SMALL_SKEW = timedelta(minutes=15), timedelta(minutes=1)
 _PATIENCE_SECONDS = 30.0
 _LINES = 20
-_AVAILABLE = "available"
+_SECRET_LENGTH = 8  # a shorter word of a value would be masked inside of others
 _TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a variable's name
 _NAME = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)+")
 _STRAY = re.compile(r"""[^\x21-\x7e]|["'<>]""")
@@ -66,17 +66,16 @@ class Verdict(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One thing looked at: what was found, and what to do where it is not well."""
+    """One thing looked at: what was found, and what to do where it is not well.
+
+    ``of_settings`` tells that it is the settings that are wrong or missing.
+    """
 
     subject: str
     verdict: Verdict
     found: str
     remedy: str = ""
-
-    @property
-    def is_mistake(self) -> bool:
-        """Whether it is a setting that is wrong: its subject is the variable's name."""
-        return self.verdict is Verdict.FAILED and _NAME.fullmatch(self.subject) is not None
+    of_settings: bool = False
 
 
 def examine(environ: Mapping[str, str], seams: Seams | None = None) -> Iterator[Finding]:
@@ -85,7 +84,9 @@ def examine(environ: Mapping[str, str], seams: Seams | None = None) -> Iterator[
     ``environ`` is what the function's environment would be. What a platform hands over beside it (an agency's
     keys, what the secrets extension reads) is not known here.
     """
-    secrets = {word for name in _SECRETS for word in environ.get(name, "").split()}
+    values = [environ.get(name, "").strip() for name in _SECRETS]
+    words = [word for value in values for word in value.split() if len(word) >= _SECRET_LENGTH]
+    secrets = {secret for secret in [*values, *words] if secret}
     for finding in _findings(environ, seams or Seams()):
         yield finding._replace(found=_masked(finding.found, secrets))
 
@@ -107,8 +108,8 @@ def _findings(environ: Mapping[str, str], seams: Seams) -> Iterator[Finding]:
     yield from _choices(settings)
     try:
         app = App(settings, environ, make_logger(environ), seams)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        yield _no_app(error, environ)
+    except SettingsError as error:
+        yield from map(_mistake, error.mistakes)
         return
     with contextlib.closing(app):
         calls = _Calls(app)
@@ -131,14 +132,22 @@ def _load(environ: Mapping[str, str]) -> tuple[Settings | None, tuple[str, ...]]
     try:
         return Settings.load(left, credentials_given=True, project_id_given=True), mistakes
     except SettingsError:
-        return None, mistakes
+        return None, _all_mistakes(environ)
+
+
+def _all_mistakes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        Settings.load(environ)
+    except SettingsError as error:
+        return error.mistakes
+    return ()
 
 
 def _mistake(line: str) -> Finding:
     name, _, rest = line.partition(": ")
     was, separator, expected = rest.partition(", expected ")
     if separator:
-        return Finding(name, Verdict.FAILED, was, f"set it to {expected}")
+        return Finding(name, Verdict.FAILED, was, f"set it to {expected}", of_settings=True)
     was, _, remedy = rest.partition("; ")
     if was == "unknown key":
         known = [field.alias or "" for field in Settings.model_fields.values()]
@@ -146,7 +155,7 @@ def _mistake(line: str) -> Finding:
         remedy = f"did you mean {close[0]}?" if close else "take it out: no setting has this name"
     if name in AWS_KEY_NAMES:
         remedy += "; Lambda sets it, elsewhere `aws configure export-credentials --format env` tells it"
-    return Finding(name, Verdict.FAILED, was, remedy)
+    return Finding(name, Verdict.FAILED, was, remedy, of_settings=True)
 
 
 def _choices(settings: Settings) -> Iterator[Finding]:
@@ -165,15 +174,6 @@ def _choices(settings: Settings) -> Iterator[Finding]:
         yield Finding("webhooks", Verdict.OK, found)
     else:
         yield Finding("webhooks", Verdict.OK, "all of them are refused: no CBR_SYNC_WEBHOOK_SECRET is set")
-
-
-def _no_app(error: Exception, environ: Mapping[str, str]) -> Finding:
-    # Its text may show a proxy's password.
-    found = f"no connection can be prepared: {type(error).__name__}"
-    trust = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in environ), None)
-    if trust and isinstance(error, OSError):
-        return Finding(trust, Verdict.FAILED, found, "set it to certificates in PEM that can be read")
-    return Finding("HTTPS_PROXY", Verdict.FAILED, found, "set it to a URL such as http://proxy:3128")
 
 
 @dataclass
@@ -276,7 +276,7 @@ def _no_keys(error: SettingsError, app: App) -> Finding:
             "credentials", Verdict.WARNING, found, f"set {names} to its keys, to have them examined"
         )
     remedy = f"set {names}; on FunctionGraph, an agency hands them over"
-    return Finding("credentials", Verdict.FAILED, found, remedy)
+    return Finding("credentials", Verdict.FAILED, found, remedy, of_settings=True)
 
 
 def _endpoint(calls: _Calls) -> Iterator[Finding]:
@@ -320,7 +320,8 @@ def _project(calls: _Calls) -> Finding:
         "set CBR_SYNC_PROJECT_ID (the console shows it under My Credentials); FunctionGraph knows its own"
     )
     if not settings.region:
-        return Finding("project", Verdict.FAILED, "not set, and no CBR_SYNC_REGION to find it by", remedy)
+        found = "not set, and no CBR_SYNC_REGION to find it by"
+        return Finding("project", Verdict.FAILED, found, remedy, of_settings=True)
     if calls.stop:
         return Finding("project", Verdict.SKIPPED, calls.stop)
     region, timeout = settings.region, calls.timeout_seconds
@@ -353,7 +354,13 @@ def _listing(calls: _Calls, hybrid: dict[str, Vault]) -> _Right:
         hybrid.update({vault.id: vault for vault in cbr.list_hybrid_vaults(object_type=None, name=None)})
 
     lacking = Verdict.FAILED if HYBRID in calls.app.settings.vaults else Verdict.WARNING
-    return _Right("ListVault", "cbr:vaults:list", ask, lacking, "only events that name vaults are served")
+    return _Right(
+        "ListVault",
+        "cbr:vaults:list",
+        ask,
+        lacking,
+        "no report is made, and only events that name vaults are served",
+    )
 
 
 def _rights(calls: _Calls) -> Iterator[_Right]:
@@ -364,7 +371,7 @@ def _rights(calls: _Calls) -> Iterator[_Right]:
         "cbr:tasks:list",
         lambda cbr: next(cbr.list_sync_logs(since=now), None),
         Verdict.WARNING,
-        "an event that is delivered twice may start two syncs",
+        "no report is made, and an event that is delivered twice may start two syncs",
     )
     yield _Right(
         "ShowOpLog",
@@ -391,7 +398,7 @@ def _permission(calls: _Calls, right: _Right) -> Finding:
     try:
         calls.cbr(right.ask)
     except ApiError as error:
-        if error.http_status == HTTPStatus.FORBIDDEN:
+        if _is_lacking(error):
             found = f"{error}; without it, {right.without}"
             return Finding(subject, right.lacking, found, _remedy(error, right.permission))
         if not _spoke_the_service(error):
@@ -399,10 +406,15 @@ def _permission(calls: _Calls, right: _Right) -> Finding:
     return Finding(subject, Verdict.OK, "; ".join(filter(None, ("allowed", right.beside))))
 
 
+def _is_lacking(error: ApiError) -> bool:
+    """Whether it is the permission that is missing; there are other reasons to forbid something."""
+    return error.http_status == HTTPStatus.FORBIDDEN and _advice(error) is None
+
+
 def _spoke_the_service(error: ApiError) -> bool:
     """Whether it is CBR's own no to what was asked, which comes after the question who may ask."""
     own = error.code.startswith("BackupService.")
-    return own and not isinstance(error, (CredentialsRefused, Retryable))
+    return own and _advice(error) is None and not isinstance(error, (CredentialsRefused, Retryable))
 
 
 def _vaults(calls: _Calls, hybrid: Mapping[str, Vault]) -> Iterator[Finding]:
@@ -410,7 +422,7 @@ def _vaults(calls: _Calls, hybrid: Mapping[str, Vault]) -> Iterator[Finding]:
     settings = calls.app.settings
     yield _all_of_them(hybrid, wanted=HYBRID in settings.vaults)
     ids = [one for one in dict.fromkeys([*settings.vaults, *settings.allowed_vaults]) if one != HYBRID]
-    well = [vault_id for vault_id in ids if vault_id in hybrid and _is_available(hybrid[vault_id])]
+    well = [vault_id for vault_id in ids if vault_id in hybrid and hybrid[vault_id].available]
     if len(ids) > _LINES:
         yield Finding("vaults", Verdict.OK, f"{len(well)} of {len(ids)} named are hybrid and available")
     else:
@@ -424,15 +436,11 @@ def _all_of_them(hybrid: Mapping[str, Vault], *, wanted: bool) -> Finding:
     if not hybrid:
         remedy = "see that CBR_SYNC_REGION and CBR_SYNC_PROJECT_ID are those of the vaults"
         return Finding("vaults", Verdict.WARNING, "there is no hybrid vault in this project", remedy)
-    available = sum(map(_is_available, hybrid.values()))
+    available = sum(vault.available for vault in hybrid.values())
     found = f"{len(hybrid)} hybrid ones, {available} of them available"
     if wanted and available < len(hybrid):
         return Finding("vaults", Verdict.WARNING, found, "the others are skipped; the console shows why")
     return Finding("vaults", Verdict.OK, found)
-
-
-def _is_available(vault: Vault) -> bool:
-    return vault.billing.status in (None, _AVAILABLE)
 
 
 def _bad_vault(calls: _Calls, vault_id: str, vault: Vault | None, *, look: bool) -> Finding:
@@ -577,6 +585,9 @@ _ADVICE = (
         r"APIGW?\.010[13]|CbrSync\.(Redirected|UnreadableAnswer)",
         "check CBR_SYNC_REGION and CBR_SYNC_ENDPOINT",
     ),
+    (r"APIGW?\.040[124]", "let this network's addresses in: the account or the API allows others only"),
+    (r"APIGW?\.080[12]", "ask the account's administrator: the service or the user is barred in this region"),
+    (r"BackupService\.8600", "have the account's real name verified in the console"),
 )
 _NETWORK: tuple[tuple[type[Exception], str], ...] = (
     (
@@ -585,7 +596,7 @@ _NETWORK: tuple[tuple[type[Exception], str], ...] = (
     ),
     (ssl.SSLError, "check the endpoint's port: something else than TLS answers there"),
     (socket.gaierror, "check CBR_SYNC_REGION and the endpoint's host for a typo, and this network's DNS"),
-    (httpx.ProxyError, "check HTTPS_PROXY, and what that proxy lets through"),
+    (httpx.ProxyError, "check HTTPS_PROXY and ALL_PROXY, and what that proxy lets through"),
     (ConnectionRefusedError, "check the endpoint's port and HTTPS_PROXY, or the firewall on the way"),
     (httpx.TimeoutException, "let this network reach it: a firewall, a route, or HTTPS_PROXY"),
 )
@@ -593,9 +604,8 @@ _NETWORK: tuple[tuple[type[Exception], str], ...] = (
 
 def _remedy(error: ApiError, permission: str) -> str:
     """What to do about a no of Huawei Cloud. Source: API Request Signing Guide, "Error codes"."""
-    for pattern, advice in _ADVICE:
-        if re.search(pattern, str(error)):
-            return advice
+    if advice := _advice(error):
+        return advice
     if error.http_status == HTTPStatus.FORBIDDEN:
         return f"grant {permission} to the user or the agency of these keys"
     if isinstance(error, CredentialsRefused):
@@ -603,6 +613,10 @@ def _remedy(error: ApiError, permission: str) -> str:
     if isinstance(error, Retryable):
         return _network_remedy(error)
     return "look the code up in the API reference of CBR"
+
+
+def _advice(error: ApiError) -> str | None:
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, str(error))), None)
 
 
 def _network_remedy(error: ApiError) -> str:

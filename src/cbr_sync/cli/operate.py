@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cbr_sync import events
-from cbr_sync.app import App, Keys, Seams, skipped, utc_now
+from cbr_sync.app import App, Keys, Seams
 from cbr_sync.cli import page, screen
 from cbr_sync.cli.common import (
     FAILED,
@@ -28,7 +28,7 @@ from cbr_sync.cli.common import (
 )
 from cbr_sync.cli.doctor import Verdict, examine
 from cbr_sync.local import Platform, play
-from cbr_sync.models import Kind, SyncParam, VaultSelector, vault_id
+from cbr_sync.models import Kind, Status, SyncParam, VaultSelector, vault_id
 from cbr_sync.report import MAX_AGE_HOURS, Report
 from cbr_sync.settings import HYBRID, Settings
 from cbr_sync.sinks import make_logger
@@ -68,7 +68,7 @@ def sync(
 
     Example: cbr-sync sync --hybrid --wait
     """
-    with environ_with(simulate=simulate) as environ, told_errors():
+    with environ_with(simulate=simulate) as environ, told_errors(as_json=as_json):
         payload = _payload(vault_ids or [], environ, hybrid=hybrid)
         if dry_run:
             _show_requests(_requests(payload, environ), as_json=as_json)
@@ -84,6 +84,8 @@ def sync(
     else:
         screen.show_outcomes(played.outcomes)
         show_error(played)
+    if wait and any(outcome["status"] == Status.ACCEPTED for outcome in played.outcomes):
+        fail("not all of them could be followed to their end; `cbr-sync report` tells what came of them")
     raise typer.Exit(exit_code_of(played))
 
 
@@ -98,7 +100,11 @@ def vaults(
 
     Example: cbr-sync vaults --object-type vmware --tag env=prod
     """
-    with environ_with(simulate=simulate) as environ, told_errors(), _session(environ) as session:
+    with (
+        environ_with(simulate=simulate) as environ,
+        told_errors(as_json=as_json),
+        _session(environ) as session,
+    ):
         found = session.discover(VaultSelector.model_validate(_selector(name, object_type, tag)))
     if as_json:
         screen.print_json([vault.model_dump(mode="json") for vault in found])
@@ -108,7 +114,10 @@ def vaults(
 
 def report(
     max_age_hours: Annotated[
-        float, typer.Option(help="From how many hours after its last success on a vault is stale.")
+        float,
+        typer.Option(
+            help="From how many hours after its last success on a vault is stale.", min=0.01, max=8784
+        ),
     ] = MAX_AGE_HOURS,
     name: Name = None,
     object_type: ObjectType = None,
@@ -129,13 +138,12 @@ def report(
     payload = {"report": asked, "vaults": _selector(name, object_type, tag)}
     with environ_with(simulate=simulate) as environ:
         played = _play(payload, environ, RUN_SECONDS)
-    if played.error is not None or played.reply is None:
+    if not played.reports:
         if as_json:
             screen.print_json(as_json_of(played))
-        else:
-            show_error(played)
+        show_error(played)
         raise typer.Exit(exit_code_of(played))
-    (found,) = played.reply["reports"]
+    (found,) = played.reports
     told = Report.model_validate(found)
     if html:
         scope = " and ".join(f"{key} {value}" for key, value in payload["vaults"].items())
@@ -147,7 +155,8 @@ def report(
         screen.console().print(f"The page is in {html}", soft_wrap=True, markup=False)
     else:
         screen.show_report(told)
-    raise typer.Exit(FAILED if told.not_fresh else 0)
+    show_error(played)
+    raise typer.Exit(FAILED if told.not_fresh else exit_code_of(played))
 
 
 def doctor(simulate: Simulate = False, as_json: AsJson = False) -> None:
@@ -166,7 +175,7 @@ def doctor(simulate: Simulate = False, as_json: AsJson = False) -> None:
     if as_json:
         screen.print_json([finding._asdict() for finding in findings])
     failed = any(finding.verdict is Verdict.FAILED for finding in findings)
-    raise typer.Exit(USAGE if any(finding.is_mistake for finding in findings) else FAILED if failed else 0)
+    raise typer.Exit(USAGE if any(finding.of_settings for finding in findings) else FAILED if failed else 0)
 
 
 def _play(
@@ -229,16 +238,12 @@ def _requests(payload: dict[str, Any], environ: Mapping[str, str]) -> list[dict[
         if asked.selector is None:
             return [_request(session, param) for param in asked.params]
         found = session.discover(asked.selector)
-        params = [SyncParam(vault_id=vault.id, auto_trigger=asked.auto_trigger) for vault in found]
-        outcomes = [
-            skipped(vault, param, message.trigger, utc_now())
-            for vault, param in zip(found, params, strict=True)
-        ]
+        planned = session.plan(found, message.trigger, auto_trigger=asked.auto_trigger)
         return [
             {"vault_id": param.vault_id, "skipped": outcome.error.message}
             if outcome and outcome.error
             else _request(session, param)
-            for param, outcome in zip(params, outcomes, strict=True)
+            for param, outcome in planned
         ]
 
 

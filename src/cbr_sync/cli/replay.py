@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from cbr_sync import events, webhook
 from cbr_sync.api import classify
 from cbr_sync.app import App, Keys
+from cbr_sync.cbr import NO_SUCH_VAULT
 from cbr_sync.errors import ApiError, CredentialsRefused, EventError, Retryable, SettingsError, WebhookRefused
 from cbr_sync.local import TIMEOUT_SECONDS, Platform, Played, platform_of, play
 from cbr_sync.models import Kind, Status, SyncParam, Trigger
@@ -398,16 +399,22 @@ def replay_queue(
 
 
 def served(played: Played) -> bool:
-    """Whether nothing is left to do: no error, nothing handed back, no sync unfinished or forbidden."""
+    """Whether nothing is left to do: no error, nothing handed back, no sync unfinished or forbidden.
+
+    Nor of a vault that is not there: so it looks with the settings of another region or project.
+    """
     reply = played.reply or {}
     return (
         played.error is None
         and reply.get("statusCode", 0) < HTTPStatus.BAD_REQUEST
         and not reply.get("batchItemFailures")
-        and not any(
-            outcome["status"] == Status.UNFINISHED or _refusal(outcome) for outcome in played.outcomes
-        )
+        and not any(map(_is_left, played.outcomes))
     )
+
+
+def _is_left(outcome: Mapping[str, Any]) -> bool:
+    no_vault = (outcome.get("error") or {}).get("code") == NO_SUCH_VAULT
+    return outcome["status"] == Status.UNFINISHED or no_vault or _refusal(outcome) is not None
 
 
 def _refusal(outcome: Mapping[str, Any]) -> CredentialsRefused | None:
@@ -434,8 +441,9 @@ def _be_sure_of_the_api(settings: Settings, environ: Mapping[str, str], seams: S
         outcome = app.session(Keys, TIMEOUT_SECONDS).sync([asked])[0]
     if refusal := _refusal(outcome.model_dump()):
         raise refusal
-    if outcome.error and outcome.status is Status.UNFINISHED:
-        raise ApiError(outcome.error.code, outcome.error.message, http_status=outcome.error.http_status)
+    error = outcome.error
+    if error and not (error.code.startswith("BackupService.") and outcome.status is Status.FAILED):
+        raise ApiError(error.code, error.message, request_id=error.request_id, http_status=error.http_status)
 
 
 def _is_authentic(event: object, settings: Settings) -> bool:

@@ -54,6 +54,11 @@ def styled(word: str) -> Text:
     return Text(word.replace("_", " "), style=_STYLES.get(word, ""))  # type: ignore[call-overload]
 
 
+def named(name: str, vault_id: str) -> Text:
+    """A vault's name, and its id below."""
+    return Text.assemble(name, "\n", (vault_id, "dim"))
+
+
 def rows(*columns: str) -> Table:
     """An empty table without lines; its last column takes what room is left."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -74,7 +79,7 @@ def show_report(report: Report) -> None:
     """A row a vault, the worst first, then the sums."""
     table = rows("state", "age", "vault", "what is known")
     for vault in report.vaults:
-        name = Text.assemble(vault.name, "\n", (vault.vault_id, "dim"))
+        name = named(vault.name, vault.vault_id)
         table.add_row(styled(vault.state), age(vault.age_hours), name, Text(_known(vault)))
     console().print(table, "")
     show_sums(report)
@@ -92,11 +97,11 @@ def _known(vault: VaultReport) -> str:
         lines.append(_failure(vault))
     if vault.running:
         percent = "" if vault.running.progress is None else f", {vault.running.progress}%"
-        lines.append(f"{vault.running.status} since {vault.running.started_at:%d %b %H:%M}{percent}")
+        lines.append(f"{vault.running.status} since {vault.running.started_at:%d %b %H:%M} UTC{percent}")
     if vault.vault_status not in (None, "available"):
         lines.append(f"the vault is {vault.vault_status}")
     if vault.last_success and not vault.last_error:
-        lines.append(f"last success {vault.last_success.started_at:%d %b %H:%M}")
+        lines.append(f"last success {vault.last_success.started_at:%d %b %H:%M} UTC")
     return "\n".join(lines) or _MEANING.get(vault.state, "")
 
 
@@ -120,7 +125,7 @@ def show_vaults(vaults: Sequence[Vault]) -> None:
     table = rows("vault", "type", "status", "tags")
     for vault in vaults:
         tags = ", ".join(f"{tag.key}={tag.value}" for tag in vault.tags or ())
-        name = Text.assemble(vault.name, "\n", (vault.id, "dim"))
+        name = named(vault.name, vault.id)
         table.add_row(name, vault.billing.object_type or "-", vault.billing.status or "-", Text(tags))
     console().print(table)
 
