@@ -524,3 +524,10 @@ def test_the_page_prints(chromium: Chromium, showcased: Report) -> None:
     pdf = chromium.pdf(render(showcased), scheme=DARK)
     assert pdf.startswith(b"%PDF-")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 4
+
+
+def test_a_list_that_was_cut_says_so(showcased: Report) -> None:
+    """The newest syncs are there, and no number of all of them."""
+    page = render(showcased.model_copy(update={"history_omitted": 7}))
+    assert "The newest 14 syncs: 14 succeeded" in page
+    assert "syncs in the last" not in page.replace("No syncs in the last", "")

@@ -257,7 +257,7 @@ def _row(report: Report, vault: VaultReport, at: datetime, axis: Axis | None, *,
         running=_told(vault.running, at),
         error=_told(vault.last_error, at),
         marks=_marks(syncs, axis) if drawn and axis else None,
-        syncs=_tally(syncs, span(axis.length)) if axis else "",
+        syncs=_tally(syncs, span(axis.length), cut=report.history_omitted > 0) if axis else "",
     )
 
 
@@ -320,13 +320,17 @@ def _title(sync: Sync, at: datetime) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _tally(syncs: Sequence[Sync], length: str) -> str:
-    """How many of each kind: ``14 syncs in the last 14 days: 11 succeeded, 3 failed``."""
+def _tally(syncs: Sequence[Sync], length: str, *, cut: bool) -> str:
+    """How many of each kind: ``14 syncs in the last 14 days: 11 succeeded, 3 failed``.
+
+    Of a long list that was ``cut``, the newest are there.
+    """
     if not syncs:
         return f"No syncs in the last {length}"
     counts = Counter(sync.status for sync in sorted(syncs, key=_badness))
     kinds = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
-    return f"{len(syncs)} sync{'' if len(syncs) == 1 else 's'} in the last {length}: {kinds}"
+    number = f"{len(syncs)} sync{'' if len(syncs) == 1 else 's'}"
+    return f"The newest {number}: {kinds}" if cut else f"{number} in the last {length}: {kinds}"
 
 
 def _legend(report: Report) -> list[tuple[str, str]]:
