@@ -197,5 +197,4 @@ def simulator_environ(url: str, default_vaults: str) -> dict[str, str]:
         "CBR_SYNC_WEBHOOK_SECRET": "whsec_" + base64.b64encode(uuid.uuid4().bytes * 2).decode(),
         "HUAWEICLOUD_SDK_AK": SIMULATOR_CREDENTIALS.access_key,
         "HUAWEICLOUD_SDK_SK": SIMULATOR_CREDENTIALS.secret_key,
-        "HUAWEICLOUD_SDK_SECURITY_TOKEN": "",
     }

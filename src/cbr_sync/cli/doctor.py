@@ -47,12 +47,12 @@ _MAX_SKEW, _SMALL_SKEW = timedelta(minutes=15), timedelta(minutes=1)
 _PATIENCE_SECONDS = 30.0
 _LINES = 20
 _SECRET_LENGTH = 8  # a shorter word of a value would be masked inside of others
-_TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a variable's name
+_THIRD_KEY = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # beside temporary keys
 _NAME = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)+")
 _STRAY = re.compile(r"""[^\x21-\x7e]|["'<>]""")
 _SECRETS = (
     *(name for pair in KEY_NAMES for name in pair),
-    *(_TOKEN_NAME, *AWS_KEY_NAMES, "AWS_SESSION_TOKEN", "CBR_SYNC_WEBHOOK_SECRET", "CBR_SYNC_PING_URL"),
+    *(_THIRD_KEY, *AWS_KEY_NAMES, "AWS_SESSION_TOKEN", "CBR_SYNC_WEBHOOK_SECRET", "CBR_SYNC_PING_URL"),
 )
 
 
@@ -261,7 +261,7 @@ def _keys(calls: _Calls) -> Iterator[Finding]:
     pair = next(pair for pair in KEY_NAMES if all(environ.get(name, "").strip() for name in pair))
     kind = "temporary ones, with a security token," if credentials.token else "permanent ones,"
     yield Finding("credentials", Verdict.OK, f"{kind} from {' and '.join(pair)}")
-    names = [*pair, _TOKEN_NAME] if credentials.token else pair
+    names = [*pair, _THIRD_KEY] if credentials.token else pair
     if stray := [name for name in names if _STRAY.search(environ[name])]:
         found = f"{', '.join(stray)}: a space, a line end, a quotation mark or a foreign letter in it"
         yield Finding("credentials", Verdict.WARNING, found, "set it again, to the key and nothing else")
