@@ -387,6 +387,24 @@ def test_what_is_far_back_and_cannot_be_read_leaves_a_vault_unknown(log_lines: L
     assert log_lines()[0]["message"] == "older logs could not be read"
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_logs_that_do_not_tell_how_far_back_they_go_leave_a_vault_unknown(
+    count: int, log_lines: Lines
+) -> None:
+    """Nothing hangs on that but one word; the same where none of them may be counted."""
+    world = world_of(*((replace(VAULT, id=one, name=one), list[Past]()) for one in ids(count)))
+    cloud = world.transport()
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("limit") == "1":
+            return httpx.Response(400, json={"error_code": "BackupService.9900", "error_msg": "end_time"})
+        return cloud.handle_request(request)
+
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(broken))
+    assert reply["reports"][0]["counts"] == {"unknown": count}
+    assert log_lines()[0]["reason"] == "BackupService.9900: end_time"
+
+
 def test_time_that_runs_out_far_back_makes_no_report_fail(log_lines: Lines) -> None:
     """All of them stopped, and the API is slow: what is known is told."""
     world = world_of(*((replace(VAULT, id=one, name=one), nightly(4, 2)) for one in ids(20)))

@@ -226,8 +226,6 @@ class Reporter(NamedTuple):
                 histories.add(self._logs(since=since))
                 if step is None:
                     return set()
-        except CredentialsRefused:
-            raise
         except ApiError as error:
             self._give_up(histories, histories.without_success, error)
             return set()
@@ -237,8 +235,6 @@ class Reporter(NamedTuple):
         """Take all logs of one vault into account; false where it is no more."""
         try:
             histories.add(self._logs(vault_id=vault_id), vault_id)
-        except CredentialsRefused:
-            raise
         except ApiError as error:
             if error.code == NO_SUCH_VAULT:
                 return False
@@ -246,6 +242,9 @@ class Reporter(NamedTuple):
         return True
 
     def _give_up(self, histories: Histories, vault_ids: Iterable[str], error: ApiError) -> None:
+        """Judge these vaults without their older logs; refused keys are no matter of time."""
+        if isinstance(error, CredentialsRefused):
+            raise error
         for vault_id in vault_ids:
             histories.of[vault_id].whole = False
         self.logger.warning("older logs could not be read", extra={"reason": str(error)})
@@ -261,10 +260,8 @@ class Reporter(NamedTuple):
         )
         try:
             covered = bisect_left(births, 1, key=self._is_covered)
-        except CredentialsRefused:
-            raise
         except ApiError as error:
-            self.logger.warning("how far back logs go is not known", extra={"reason": str(error)})
+            self._give_up(histories, (), error)
             return
         if covered < len(births):
             histories.complete_since = min(histories.complete_since or now, births[covered])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.cbr import Vault
     from cbr_sync.cli.doctor import Finding
-    from cbr_sync.report import VaultReport
+    from cbr_sync.report import Sync, VaultReport
     from cbr_sync.sync import Progress as Watched
 
 _STYLES = {
@@ -94,7 +94,7 @@ def show_sums(report: Report) -> None:
 def _known(vault: VaultReport) -> str:
     lines = []
     if vault.last_error:
-        lines.append(_failure(vault))
+        lines.append(_failure(vault.last_error))
     if vault.running:
         percent = "" if vault.running.progress is None else f", {vault.running.progress}%"
         lines.append(f"{vault.running.status} since {vault.running.started_at:%d %b %H:%M} UTC{percent}")
@@ -111,10 +111,7 @@ _MEANING = {
 }
 
 
-def _failure(vault: VaultReport) -> str:
-    sync = vault.last_error
-    if sync is None:
-        return ""
+def _failure(sync: Sync) -> str:
     if sync.error:
         return f"{sync.error.code}: {sync.error.message}"
     return f"{sync.copies.failed} copies failed" if sync.copies else sync.status.replace("_", " ")
