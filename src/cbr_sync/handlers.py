@@ -158,19 +158,14 @@ class _Run:
         synced = self.session.sync([asked for vault, asked in plan.items() if vault not in outcomes])
         outcomes |= {outcome.vault_id: outcome for outcome in synced}
         ordered = [outcomes[vault] for vault in plan]
+        self._told.outcomes += ordered
         # After the syncs: no report may take their time.
-        made = []
-        for number, (asked, wanted) in reports.items():
-            try:
-                made.append(self._report(asked, wanted, messages[number].trigger))
-            except (EventError, ApiError) as error:
-                rejected[number] = error
+        made = self._reports(reports, messages, rejected)
+        self._told.reports += made
+        self._told.rejected += [(messages[number].trigger, why) for number, why in rejected.items()]
         left = {vault for vault, outcome in outcomes.items() if outcome.status is Status.UNFINISHED}
         unfinished = {number for number, own in vaults.items() if not left.isdisjoint(own)}
         unfinished.update(number for number, why in rejected.items() if isinstance(why, Retryable))
-        self._told.outcomes += ordered
-        self._told.reports += made
-        self._told.rejected += [(messages[number].trigger, why) for number, why in rejected.items()]
         return _Served(ordered, made, rejected, unfinished)
 
     def emit(self) -> None:
@@ -190,6 +185,21 @@ class _Run:
     def _asked(self, message: events.Message) -> events.Asked:
         settings = self.app.settings
         return events.asked(message, default_vaults=settings.vaults, allowed_vaults=settings.allowed_vaults)
+
+    def _reports(
+        self,
+        wanted: Mapping[int, tuple[events.Asked, ReportParam]],
+        messages: Sequence[events.Message],
+        rejected: dict[int, EventError | ApiError],
+    ) -> list[Report]:
+        """The reports that these messages ask for; why one cannot be made is put into ``rejected``."""
+        made = []
+        for number, (asked, param) in wanted.items():
+            try:
+                made.append(self._report(asked, param, messages[number].trigger))
+            except (EventError, ApiError) as error:
+                rejected[number] = error
+        return made
 
     def _report(self, asked: events.Asked, param: ReportParam, trigger: Trigger) -> Report:
         what_for = "report on"
