@@ -191,6 +191,8 @@ def replay(
         fail("interrupted; what was not served stays where it is", INTERRUPTED)
     finally:
         _show_letters(played, as_json=as_json)
+    if not played and not as_json:
+        typer.echo("no dead letter is there")
     raise typer.Exit(max((exit_code_of(one) for _, one in played), default=0))
 
 
@@ -225,7 +227,7 @@ def _show_letters(played: list[tuple[Letter, Played]], *, as_json: bool) -> None
         screen.print_json(
             [{"letter": letter.name, "served": served(one), **as_json_of(one)} for letter, one in played]
         )
-    else:
+    elif played:
         typer.echo(f"{sum(served(one) for _, one in played)} of {len(played)} served")
 
 
