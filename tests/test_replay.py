@@ -14,14 +14,16 @@ from typing import Any
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner
 
 from cbr_sync.app import Seams, utc_now
+from cbr_sync.cli.commands import app
 from cbr_sync.cli.replay import DeadLetterQueue, Letter, letters_of_file, replay, replay_queue, served
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
 from cbr_sync.local import Platform, Played, signature_headers, simulator_environ
 from cbr_sync.models import Credentials, Kind, rfc3339
 from cbr_sync.retry import Retry
-from cbr_sync.simulator import Operation, Simulator
+from cbr_sync.simulator import Operation, Simulator, SimulatorServer
 from cbr_sync.sqs import SqsClient
 from playbook import EVENTS
 from world import FILE, SECRET, VMWARE, secret_text
@@ -95,7 +97,7 @@ class Clouds(httpx.BaseTransport):
 
     def begun(self, vault_id: str, ago: timedelta = timedelta()) -> Operation:
         """A sync of this vault that an earlier delivery started, and that has ended since."""
-        vault = next(vault for vault in self.simulator._vaults.values() if vault.id == vault_id)  # noqa: SLF001
+        vault = next(vault for vault in self.simulator.vaults if vault.id == vault_id)
         operation = Operation(f"log-{vault_id}", vault, utc_now() - ago, 0.001, auto_trigger=True)
         self.simulator.operations.append(operation)
         return operation
@@ -732,3 +734,30 @@ def test_only_what_leaves_nothing_to_do_counts_as_served(
 ) -> None:
     """A final no of the API is an answer too: it was emitted, and no other delivery would get another."""
     assert served(Played(Kind.DIRECT, reply, error)) is expected
+
+
+def test_the_command_empties_a_queue_and_tells_of_each_letter(
+    clouds: Clouds, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over sockets, as it is typed; what was left makes the exit code, and a second run finds it again."""
+    queue.send({"vault_id": VMWARE})
+    queue.send("poison")
+    with SimulatorServer(clouds.simulator) as server:
+        for name, value in {**clouds.environ, **simulator_environ(server.url, VMWARE)}.items():
+            monkeypatch.setenv(name, value)
+        first = CliRunner().invoke(app, ["replay", queue.url])
+        second = CliRunner().invoke(app, ["replay", queue.url, "--json"])
+    assert f": queue: served\n{VMWARE}  accepted" in first.stdout
+    assert ": queue: left: 1 handed back" in first.stdout
+    assert (first.exit_code, first.stdout.endswith("1 of 2 served\n")) == (1, True)
+    assert [letter["served"] for letter in json.loads(second.stdout)] == [False]
+    assert queue.counts == (1, 0)
+
+
+def test_an_empty_queue_is_told_of(clouds: Clouds, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing to do is no failure."""
+    with SimulatorServer(clouds.simulator) as server:
+        for name, value in {**clouds.environ, **simulator_environ(server.url, VMWARE)}.items():
+            monkeypatch.setenv(name, value)
+        result = CliRunner().invoke(app, ["replay", queue.url])
+    assert (result.exit_code, result.stdout) == (0, "no dead letter is there\n")

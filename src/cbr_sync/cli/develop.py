@@ -193,7 +193,8 @@ def replay(
         _show_letters(played, as_json=as_json)
     if not played and not as_json:
         typer.echo("no dead letter is there")
-    raise typer.Exit(max((exit_code_of(one) for _, one in played), default=0))
+    codes = [exit_code_of(one) or (0 if served(one) else FAILED) for _, one in played]
+    raise typer.Exit(max(codes, default=0))
 
 
 def schema() -> None:
