@@ -34,7 +34,6 @@ _ENDS = {
     "timeout": Status.TIMED_OUT,
 }
 _MESSAGE_SHOWN = 500
-_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _utc(moment: datetime) -> datetime:
@@ -201,6 +200,17 @@ class Again(Protocol):
         """What the first successful attempt gives."""
 
 
+def _second(moment: datetime | None) -> str | None:
+    """The moment as queries have it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+def _encoded(query: Mapping[str, str | None]) -> str:
+    """What is given of a query, as it is signed."""
+    given = {key: value for key, value in query.items() if value is not None}
+    return urlencode(given, quote_via=quote, safe="~")
+
+
 def _once(attempt: Callable[[], T]) -> T:
     return attempt()
 
@@ -253,23 +263,23 @@ class Cbr(NamedTuple):
 
         ``again`` may try a page again, so that one that fails costs no other.
         """
-        start_time = since.astimezone(UTC).strftime(_SECONDS) if since else None
-        query = {"operation_type": "sync", "start_time": start_time, "vault_id": vault_id}
+        query = {"operation_type": "sync", "start_time": _second(since), "vault_id": vault_id}
         for page in self._pages(_ListOpLogsResponse, "operation-logs", query, again):
             yield from page.operation_logs
 
     def has_sync_logs_until(self, moment: datetime, *, again: Again = _once) -> bool:
         """Whether a sync is in the logs that was over by this moment; one row at most is fetched."""
-        end_time = moment.astimezone(UTC).strftime(_SECONDS)
-        query = urlencode({"operation_type": "sync", "end_time": end_time, "limit": 1}, quote_via=quote)
-        page = again(partial(self._get, _ListOpLogsResponse, f"operation-logs?{query}"))
-        return bool(page.operation_logs)
+        query = {"operation_type": "sync", "end_time": _second(moment)}
+        return bool(self._one_log(query, again).operation_logs)
 
     def count_sync_logs(self, *, since: datetime | None, again: Again = _once) -> int:
         """How many syncs began at this moment or later; one row at most is fetched."""
-        start_time = {"start_time": since.astimezone(UTC).strftime(_SECONDS)} if since else {}
-        query = urlencode({"operation_type": "sync", **start_time, "limit": 1}, quote_via=quote)
-        return again(partial(self._get, _ListOpLogsResponse, f"operation-logs?{query}")).count
+        query = {"operation_type": "sync", "start_time": _second(since)}
+        return self._one_log(query, again).count
+
+    def _one_log(self, query: Mapping[str, str | None], again: Again) -> _ListOpLogsResponse:
+        path = f"operation-logs?{_encoded({**query, 'limit': '1'})}"
+        return again(partial(self._get, _ListOpLogsResponse, path))
 
     def list_hybrid_vaults(self, *, object_type: str | None, name: str | None) -> Iterator[Vault]:
         """The hybrid vaults, page by page; without cloud_type the API lists public ones only.
@@ -289,10 +299,9 @@ class Cbr(NamedTuple):
         self, answer: type[PageT], path: str, query: Mapping[str, str | None], again: Again = _once
     ) -> Iterator[PageT]:
         """Every page; ``count`` is the total, and an empty page is the last whatever it says."""
-        given = {key: value for key, value in query.items() if value is not None}
         offset = 0
         while True:
-            encoded = urlencode({**given, "limit": PAGE, "offset": offset}, quote_via=quote, safe="~")
+            encoded = _encoded({**query, "limit": str(PAGE), "offset": str(offset)})
             page = again(partial(self._get, answer, f"{path}?{encoded}"))
             yield page
             offset += page.size

@@ -9,7 +9,7 @@ import json
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
@@ -35,7 +35,6 @@ WORST_FIRST = (
     *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
     *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
 )
-_IN_SHORT = {"vault_id", "status", "operation_log_id", "error"}
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
 # The states of vaults stand here as words: their models are for reports alone.
 _TROUBLE = frozenset({"failed", "timed_out", "unfinished", "partial", "failing", "never", "stale", "unknown"})
@@ -111,11 +110,21 @@ def run_finished_event(
 ) -> CloudEvent:
     """A CloudEvent that tells of a whole run, in at most 64 KB; see ``RunFinished``."""
     worst_first = sorted(outcomes, key=lambda outcome: _RANK[outcome.status])
-    rows = [outcome.model_dump(mode="json", include=_IN_SHORT) for outcome in worst_first]
-    counts = Counter(row["status"] for row in rows)
+    rows = [_in_short(outcome) for outcome in worst_first]
+    counts = Counter(outcome.status for outcome in worst_first)
     data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
     identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
     return _shortened(_event(RUN_FINISHED, source, identity, rfc3339(now), data))
+
+
+def _in_short(outcome: SyncOutcome) -> dict[str, Any]:
+    """See ``RunVault``; by hand, since whole outcomes are dumped already, one by one."""
+    return {
+        "vault_id": outcome.vault_id,
+        "status": outcome.status,
+        "operation_log_id": outcome.operation_log_id,
+        "error": outcome.error.model_dump(mode="json") if outcome.error else None,
+    }
 
 
 def _identity(outcome: SyncOutcome) -> list[str | None]:
@@ -168,5 +177,5 @@ def _shortened(event: CloudEvent) -> CloudEvent:
     # No number of omitted ones is longer than that of all.
     left = MAX_BYTES - len(json.dumps({**event, "data": {**data, "vaults": [], "omitted": len(rows)}}))
     sizes = accumulate(len(json.dumps(row)) + len(", ") for row in rows)
-    fitting = sum(size <= left for size in sizes)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= left, sizes))
     return {**event, "data": {**data, "vaults": rows[:fitting], "omitted": len(rows) - fitting}}

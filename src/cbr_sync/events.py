@@ -177,8 +177,8 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
         wanted = _validated(ReportForm, payload, _EXPECTED_IN_REPORTS)
         # As a timer's sync, its report is on the vaults of the settings, unless it says otherwise.
         own = kind in _SELF_TRIGGERED and "vaults" not in payload and default_vaults
-        scope = _defaults(kind, default_vaults) if own else Asked((), wanted.vaults)
-        return Asked(scope.params, wanted.vaults, report=wanted.report)
+        params = _defaults(kind, default_vaults).params if own else ()
+        return Asked(params, wanted.vaults, report=wanted.report)
     if "vaults" in payload:
         form = _validated(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
         return Asked((), form.vaults, _chosen(form, auto_trigger))

@@ -57,8 +57,9 @@ class Played:
     @property
     def _body(self) -> Mapping[str, Any]:
         """What came of it, also where the run failed after it was done."""
-        told = isinstance(self.error, (SyncUnfinished, SinkError))
-        reply: Mapping[str, Any] = self.error.reply if told else self.reply or {}  # type: ignore[union-attr]
+        reply: Mapping[str, Any] = self.reply or {}
+        if isinstance(self.error, (SyncUnfinished, SinkError)):
+            reply = self.error.reply
         body: Mapping[str, Any] = json.loads(reply["body"]) if "statusCode" in reply else reply
         return body
 

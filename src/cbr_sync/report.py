@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cbr_sync.models import Copies, Frozen, OutcomeError, Timestamp, Trigger, VaultId, VaultSelector
 
+MAX_HOURS = 8784  # a leap year
 MAX_AGE_HOURS = 26  # a nightly sync, and two hours of grace
 
 
@@ -31,8 +32,10 @@ class State(StrEnum):
 class ReportParam(Frozen):
     """What is asked for: from how many hours on a vault is stale, and how many hours of syncs to list."""
 
-    max_age_hours: Annotated[float, Field(strict=True, gt=0, le=8784, allow_inf_nan=False)] = MAX_AGE_HOURS
-    history_hours: Annotated[float, Field(strict=True, ge=0, le=8784, allow_inf_nan=False)] = 0
+    max_age_hours: Annotated[float, Field(strict=True, gt=0, le=MAX_HOURS, allow_inf_nan=False)] = (
+        MAX_AGE_HOURS
+    )
+    history_hours: Annotated[float, Field(strict=True, ge=0, le=MAX_HOURS, allow_inf_nan=False)] = 0
 
 
 class ReportForm(Frozen):

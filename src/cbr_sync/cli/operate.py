@@ -29,7 +29,7 @@ from cbr_sync.cli.common import (
 from cbr_sync.cli.doctor import Verdict, examine
 from cbr_sync.local import Platform, play
 from cbr_sync.models import Kind, Status, SyncParam, VaultSelector, vault_id
-from cbr_sync.report import MAX_AGE_HOURS, Report
+from cbr_sync.report import MAX_AGE_HOURS, MAX_HOURS, Report
 from cbr_sync.settings import HYBRID, Settings
 from cbr_sync.sinks import make_logger
 
@@ -116,7 +116,7 @@ def report(
     max_age_hours: Annotated[
         float,
         typer.Option(
-            help="From how many hours after its last success on a vault is stale.", min=0.01, max=8784
+            help="From how many hours after its last success on a vault is stale.", min=0.01, max=MAX_HOURS
         ),
     ] = MAX_AGE_HOURS,
     name: Name = None,
