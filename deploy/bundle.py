@@ -30,7 +30,7 @@ ZIPS = {
     "cbr-sync-functiongraph-x86_64.zip": "x86_64",
 }
 # For people; the test of the zips holds this against what the doors import.
-LEFT_OUT = ("__main__.py", "cli", "histories.py", "local.py", "simulator.py")
+LEFT_OUT = ("__main__.py", "cli", "local.py", "simulator")
 # What pip writes about the machine it ran on, and commands that nobody calls there.
 _PIPS_OWN = ("bin", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bundle
-from shipped import install
-from world import World
-
-Lines = Callable[[], list[dict[str, Any]]]
+from support.builders import Lines
+from support.shipped import install
+from support.world import World
 
 
 @pytest.fixture(autouse=True)

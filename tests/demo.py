@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cbr_sync.app import utc_now
-from cbr_sync.histories import showcase
-from cbr_sync.local import Played, platform_of, play, signed, simulator_environ
+from cbr_sync.aws.sigv4 import SigV4Auth
+from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
 from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
-from cbr_sync.sigv4 import SigV4Auth
-from cbr_sync.simulator import SimulatorServer
-from playbook import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages, word_of
+from cbr_sync.simulator.scenarios import demo_simulator
+from cbr_sync.simulator.server import SimulatorServer
+from support.sample_events import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages, word_of
 
 REGION = "eu-west-1"
 AWS_KEYS = Credentials("demo-key", "demo-secret")
@@ -103,9 +103,9 @@ def play_all(
     return mistakes
 
 
-def play_one(path: Path, environ: dict[str, str]) -> Played:
+def play_one(path: Path, environ: dict[str, str]) -> InvokeResult:
     """Play an event on a simulator of its own, which knows of no other event."""
-    with SimulatorServer(showcase(utc_now)) as server:
+    with SimulatorServer(demo_simulator(utc_now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
         event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
@@ -113,7 +113,7 @@ def play_one(path: Path, environ: dict[str, str]) -> Played:
             return play(event, platform_of(path), environ)
 
 
-def add_rows(table: Table, name: str, played: Played, told: list[dict[str, Any]]) -> None:
+def add_rows(table: Table, name: str, played: InvokeResult, told: list[dict[str, Any]]) -> None:
     """A row for each vault; the event is named once."""
     for number, event in enumerate(told):
         first = (name, str(played.kind)) if number == 0 else ("", "")

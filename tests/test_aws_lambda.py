@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from cbr_sync import aws_lambda
-from cbr_sync.aws_lambda import LambdaDoor
+from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import SettingsError, SyncUnfinished
-from cbr_sync.local import LaptopLambdaContext
-from cbr_sync.simulator import SIMULATOR_CREDENTIALS
-from world import FILE, VMWARE, World, secret_text, webhook_event
+from cbr_sync.local import LocalLambdaContext
+from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS
+from support.world import FILE, VMWARE, World, secret_text, webhook_event
 
 SECRET_ID = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf"
 WITH_SECRET = {
@@ -54,25 +54,25 @@ def test_the_deployed_handler_is_a_function_that_reads_nothing_at_import(
     """The environment of the first event counts, not that of the import."""
     monkeypatch.setenv("CBR_SYNC_CONCURRENCY", "none")
     with pytest.raises(SettingsError, match="CBR_SYNC_CONCURRENCY: found 'none'"):
-        aws_lambda.handler({"vault_id": VMWARE}, LaptopLambdaContext())
+        aws_lambda.handler({"vault_id": VMWARE}, LocalLambdaContext())
 
 
 def test_one_app_serves_all_events_of_an_instance(world: World) -> None:
     """The connection pool lives as long as the instance; each event is a run of its own."""
-    door = LambdaDoor(world.environ, world.seams())
+    door = LambdaAdapter(world.environ, world.seams())
     for vault in (VMWARE, FILE):
-        assert door({"vault_id": vault}, LaptopLambdaContext())["counts"] == {"accepted": 1}
+        assert door({"vault_id": vault}, LocalLambdaContext())["counts"] == {"accepted": 1}
     assert len(world.started) == 2
 
 
 def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> None:
     """Wrong settings fail each event anew, and right ones work at once."""
     environ = {**world.environ, "CBR_SYNC_REGION": ""}
-    door = LambdaDoor(environ, world.seams())
+    door = LambdaAdapter(environ, world.seams())
     with pytest.raises(SettingsError):
-        door({"vault_id": VMWARE}, LaptopLambdaContext())
+        door({"vault_id": VMWARE}, LocalLambdaContext())
     environ["CBR_SYNC_REGION"] = "cn-north-4"
-    assert door({"vault_id": VMWARE}, LaptopLambdaContext())["counts"] == {"accepted": 1}
+    assert door({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
 
 
 def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
@@ -124,14 +124,14 @@ def test_a_run_ends_before_the_platform_kills_it(world: World) -> None:
     """With endless throttling the outcomes are out while there is time left."""
     world.simulator.add_faults("429*99")
     with pytest.raises(SyncUnfinished):
-        world.on_lambda({"vault_id": VMWARE}, context=LaptopLambdaContext(timeout_seconds=10))
+        world.on_lambda({"vault_id": VMWARE}, context=LocalLambdaContext(timeout_seconds=10))
     assert world.elapsed < 10
 
 
 def test_without_time_nothing_is_sent(world: World) -> None:
     """An invocation that begins at its end says so, instead of starting what it cannot tell of."""
     with pytest.raises(SyncUnfinished, match="OutOfTime"):
-        world.on_lambda({"vault_id": VMWARE}, context=LaptopLambdaContext(timeout_seconds=0))
+        world.on_lambda({"vault_id": VMWARE}, context=LocalLambdaContext(timeout_seconds=0))
     assert world.simulator.requests == []
 
 
@@ -159,9 +159,9 @@ def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
 def test_the_project_is_asked_for_once(world: World) -> None:
     """IAM's answer serves the instance."""
     environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
-    door = LambdaDoor(environ, world.seams())
+    door = LambdaAdapter(environ, world.seams())
     for vault in (VMWARE, FILE):
-        door({"vault_id": vault}, LaptopLambdaContext())
+        door({"vault_id": vault}, LocalLambdaContext())
     assert [request.path for request in world.simulator.requests].count("/v3/projects") == 1
 
 

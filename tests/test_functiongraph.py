@@ -12,11 +12,11 @@ from types import ModuleType
 import pytest
 
 from cbr_sync.errors import SettingsError, SyncUnfinished
-from cbr_sync.functiongraph import FunctionGraphDoor, handler, initializer
-from cbr_sync.local import LaptopFunctionGraphContext
+from cbr_sync.functiongraph import FunctionGraphAdapter, handler, initializer
+from cbr_sync.local import LocalFunctionGraphContext
 from cbr_sync.models import Credentials
-from cbr_sync.simulator import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID
-from world import VMWARE, World, webhook_event
+from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID
+from support.world import VMWARE, World, webhook_event
 
 INDEX = Path(__file__).parent.parent / "src" / "index.py"
 AGENCY_ONLY = {"CBR_SYNC_REGION": "cn-north-4", "CBR_SYNC_VAULTS": VMWARE}
@@ -24,7 +24,7 @@ TIMER = {"version": "v1.0", "trigger_type": "TIMER", "trigger_name": "night", "u
 
 
 @dataclass(frozen=True, slots=True)
-class OddContext(LaptopFunctionGraphContext):
+class OddContext(LocalFunctionGraphContext):
     """A context whose remaining time is in a unit of its own."""
 
     remaining: float = 0.0
@@ -54,7 +54,7 @@ def test_the_handler_file_may_be_loaded_by_its_path() -> None:
 
 def test_the_deployed_initializer_and_handler_tell_of_wrong_settings() -> None:
     """Nothing is read at import; the first call reads, and its mistakes are the platform's to show."""
-    context = LaptopFunctionGraphContext({})
+    context = LocalFunctionGraphContext({})
     with pytest.raises(SettingsError, match="CBR_SYNC_REGION: not set"):
         initializer(context)
     with pytest.raises(SettingsError, match="CBR_SYNC_REGION: not set"):
@@ -71,11 +71,11 @@ def test_the_agencys_keys_and_project_are_enough(world: World) -> None:
 
 def test_the_agencys_keys_are_read_in_each_invocation(world: World) -> None:
     """They are temporary, and an instance may outlive them."""
-    door = FunctionGraphDoor(AGENCY_ONLY, world.seams())
+    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
     stale = Credentials("made-up-old-key", "made-up-old-secret", "made-up-old-token")
-    fresh = LaptopFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID)
+    fresh = LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID)
     door.initialize(fresh)
-    old = door(TIMER, LaptopFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
+    old = door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
     new = door(TIMER, fresh)
     assert old["outcomes"][0]["error"]["code"] == "APIGW.0301"
     assert new["counts"] == {"accepted": 1}
@@ -89,17 +89,17 @@ def test_without_agency_and_keys_the_settings_are_wrong(world: World) -> None:
 
 def test_an_agency_that_went_away_is_told_by_name(world: World) -> None:
     """The App was made with one; a later run has none."""
-    door = FunctionGraphDoor(AGENCY_ONLY, world.seams())
-    door.initialize(LaptopFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
+    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
+    door.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
     with pytest.raises(SettingsError, match="the platform hands over no keys"):
-        door(TIMER, LaptopFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
+        door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
 
 
 def test_variables_in_the_user_data_go_first(world: World) -> None:
     """Encrypted variables are had from getUserData alone."""
     environ = {**world.environ, "HUAWEICLOUD_SDK_SK": "the wrong one", "CBR_SYNC_VAULTS": ""}
-    door = FunctionGraphDoor(environ, world.seams())
-    reply = door(TIMER, LaptopFunctionGraphContext(world.environ))
+    door = FunctionGraphAdapter(environ, world.seams())
+    reply = door(TIMER, LocalFunctionGraphContext(world.environ))
     assert reply["counts"] == {"accepted": 1}
 
 
@@ -133,7 +133,7 @@ def test_an_implausible_remaining_time_is_not_believed(
     """Replicas of the runtime mix up seconds and milliseconds; the configured timeout bounds them."""
     world.simulator.add_faults("429*99")
     environ = {**world.environ, "RUNTIME_TIMEOUT": timeout, "CBR_SYNC_MAX_ATTEMPTS": "20"}
-    door = FunctionGraphDoor(environ, world.seams())
+    door = FunctionGraphAdapter(environ, world.seams())
     with pytest.raises(SyncUnfinished):
         door(TIMER, OddContext(environ, remaining=remaining))
     assert world.elapsed < at_most

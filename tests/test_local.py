@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cbr_sync import events, webhook
+from cbr_sync import events
 from cbr_sync.errors import SettingsError, SyncUnfinished
 from cbr_sync.local import Platform, platform_of, play, signed
-from world import SECRET, VMWARE, World, webhook_event
+from cbr_sync.triggers import signature
+from support.world import SECRET, VMWARE, World, webhook_event
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_webhook_is_signed_afresh(world: World, multi_value: bool) -> None:
         event["multiValueHeaders"] = {key: [value] for key, value in event.pop("headers").items()}
     fresh = signed(event, SECRET, now=1e9)
     request = events.http_request(fresh)
-    webhook.verify(request.headers, request.body, [SECRET], now=1e9)
+    signature.verify(request.headers, request.body, [SECRET], now=1e9)
     assert request.headers["content-type"] == "application/json"
 
 

@@ -11,20 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from cbr_sync.aws_lambda import LambdaDoor
+from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import ApiError, EventError, SyncUnfinished
-from cbr_sync.functiongraph import FunctionGraphDoor
-from cbr_sync.local import LaptopFunctionGraphContext, LaptopLambdaContext
+from cbr_sync.functiongraph import FunctionGraphAdapter
+from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext
 from cbr_sync.models import Credentials, rfc3339
-from cbr_sync.simulator import (
-    DEFAULT_VAULTS,
-    SIMULATOR_CREDENTIALS,
-    SIMULATOR_PROJECT_ID,
-    Simulator,
-    Vault,
-)
-from conftest import Lines
-from world import BUSY, FILE, START, VMWARE, World, webhook_event
+from cbr_sync.simulator.cloud import Simulator
+from cbr_sync.simulator.models import DEFAULT_VAULTS, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, Vault
+from support.builders import Lines, build_sqs_event
+from support.world import BUSY, FILE, START, VMWARE, World, webhook_event
 
 PARTIAL = "6c2d0e2f-8b63-4b68-9a7f-4d2a1f0c3b04"
 BROKEN = "7d3e1f30-9c74-4c79-8b80-5e3b20ad4c05"
@@ -92,7 +87,7 @@ def test_retry_after_is_honoured(world: World) -> None:
     """The gateway's wish comes on top of our own jitter, which is zero here."""
     world.simulator.add_faults("429", VMWARE)
     seams = world.seams()._replace(retry=world.retry._replace(jitter=lambda low, _high: low))
-    LambdaDoor(world.environ, seams)(schedule(), LaptopLambdaContext())
+    LambdaAdapter(world.environ, seams)(schedule(), LocalLambdaContext())
     assert world.elapsed == 1.0
 
 
@@ -104,8 +99,8 @@ def test_every_attempt_is_signed_afresh(world: World) -> None:
         dates.append(request.headers["X-Sdk-Date"])
 
     world.simulator.add_faults("429*3", VMWARE)
-    door = LambdaDoor(world.environ, world.seams(in_front(world, watch)))
-    door(schedule(), LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, watch)))
+    door(schedule(), LocalLambdaContext())
     assert len(set(dates[1:])) == 4
 
 
@@ -124,8 +119,8 @@ def test_a_throttling_gateway_pauses_all_workers(world: World) -> None:
         body = {"error_code": "APIGW.0308", "error_msg": "policy user over ratelimit"}
         return httpx.Response(429, json=body, headers={"Retry-After": "2"})
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, throttle)))
-    reply = door(schedule(*(vault.id for vault in vaults)), LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, throttle)))
+    reply = door(schedule(*(vault.id for vault in vaults)), LocalLambdaContext())
     assert reply["counts"] == {"accepted": 64}
     assert sum(at < 5 for at in times) <= 3 * 16
 
@@ -175,8 +170,8 @@ def test_looking_that_fails_is_retried_and_never_skipped(world: World) -> None:
         )
 
     world.simulator.add_faults("reset-after", VMWARE)
-    door = LambdaDoor(world.environ, world.seams(in_front(world, no_look)))
-    reply = door(schedule(), LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, no_look)))
+    reply = door(schedule(), LocalLambdaContext())
     assert reply["outcomes"][0]["adopted"]
     assert posts(world) == 1
 
@@ -188,9 +183,9 @@ def test_without_a_look_nothing_is_sent_again(world: World) -> None:
     def no_look(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(503) if request.url.path == LOGS and world.started else None
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, no_look)))
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, no_look)))
     with pytest.raises(SyncUnfinished):
-        door(schedule(), LaptopLambdaContext())
+        door(schedule(), LocalLambdaContext())
     assert posts(world) == 1
 
 
@@ -282,8 +277,8 @@ def test_a_first_look_that_fails_is_logged_and_the_posts_go_on(world: World, log
     def no_look(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(403, json={}) if request.url.path == LOGS else None
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, no_look)))
-    reply = door(schedule(), LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, no_look)))
+    reply = door(schedule(), LocalLambdaContext())
     assert reply["counts"] == {"accepted": 1}
     assert log_lines()[0]["message"] == "looking first failed"
 
@@ -316,8 +311,8 @@ def test_a_sync_that_began_since_the_trigger_is_adopted_after_7302(world: World)
         if request.url.path == SYNC and not world.started:
             World.on_lambda(world, {"vault_id": VMWARE})
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, another)))
-    reply = door(schedule(), LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, another)))
+    reply = door(schedule(), LocalLambdaContext())
     assert (reply["outcomes"][0]["status"], reply["outcomes"][0]["adopted"]) == ("accepted", True)
     assert len(world.started) == 1
 
@@ -330,8 +325,8 @@ def test_a_conflict_that_is_over_when_we_look_is_sent_again(world: World) -> Non
         body = {"error_code": "BackupService.7302", "error_msg": "The vault is being synchronized."}
         return httpx.Response(400, json=body) if request.url.path == SYNC and next(conflicts, None) else None
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, conflict)))
-    (outcome,) = door(schedule(), LaptopLambdaContext())["outcomes"]
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, conflict)))
+    (outcome,) = door(schedule(), LocalLambdaContext())["outcomes"]
     assert (outcome["status"], outcome["attempts"]) == ("accepted", 2)
 
 
@@ -341,8 +336,8 @@ def test_who_may_not_read_logs_learns_that_one_runs(world: World) -> None:
     def no_look(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(403, json={}) if request.url.path == LOGS else None
 
-    door = LambdaDoor(world.environ, world.seams(in_front(world, no_look)))
-    (outcome,) = door(schedule(BUSY), LaptopLambdaContext())["outcomes"]
+    door = LambdaAdapter(world.environ, world.seams(in_front(world, no_look)))
+    (outcome,) = door(schedule(BUSY), LocalLambdaContext())["outcomes"]
     assert (outcome["status"], outcome["operation_log_id"]) == ("already_running", None)
 
 
@@ -368,8 +363,8 @@ def test_the_first_refusal_is_the_last_request(world: World, status: int, body: 
         arrived.append(request)
         return httpx.Response(status, json=body)
 
-    door = LambdaDoor(world.environ, world.seams(httpx.MockTransport(refuse)))
-    reply = door({"vault_ids": vaults}, LaptopLambdaContext())
+    door = LambdaAdapter(world.environ, world.seams(httpx.MockTransport(refuse)))
+    reply = door({"vault_ids": vaults}, LocalLambdaContext())
     assert reply["counts"] == {"failed": 100}
     assert len(arrived) == 1
     assert sum(outcome["attempts"] for outcome in reply["outcomes"]) == 1
@@ -386,7 +381,7 @@ class Agency:
         return self._keys.pop(0) if len(self._keys) > 1 else self._keys[0]
 
 
-class Context(LaptopFunctionGraphContext):
+class Context(LocalFunctionGraphContext):
     """Reads its agency's keys anew whenever it is asked for the access key."""
 
     reads: Agency
@@ -424,7 +419,7 @@ def test_temporary_credentials_are_renewed_once(
     """Where the platform has others by now, they are tried; the same ones are not."""
     world.simulator = Simulator(now=world.now, credentials=FRESH)
     environ = {"CBR_SYNC_REGION": "cn-north-4"}
-    door = FunctionGraphDoor(environ, world.seams())
+    door = FunctionGraphAdapter(environ, world.seams())
     reply = door({"vault_ids": [VMWARE, FILE]}, agency_context(*keys))
     assert reply["counts"] == ({"accepted": 2} if FRESH in keys else {"failed": 2})
     assert world.simulator.refused_signatures == refused
@@ -433,7 +428,7 @@ def test_temporary_credentials_are_renewed_once(
 def test_an_agency_that_is_gone_has_nothing_to_renew(world: World) -> None:
     """Each vault still gets its outcome."""
     world.simulator = Simulator(now=world.now, credentials=FRESH)
-    door = FunctionGraphDoor({"CBR_SYNC_REGION": "cn-north-4"}, world.seams())
+    door = FunctionGraphAdapter({"CBR_SYNC_REGION": "cn-north-4"}, world.seams())
     reply = door({"vault_ids": [VMWARE, FILE]}, agency_context(STALE, STALE, Credentials("", "")))
     assert reply["counts"] == {"failed": 2}
     assert world.simulator.refused_signatures == 1
@@ -443,7 +438,7 @@ def test_renewed_credentials_that_are_refused_too_end_it(world: World) -> None:
     """Two refusals at most."""
     other = replace(STALE, token="another-stale-token")
     world.simulator = Simulator(now=world.now, credentials=FRESH)
-    door = FunctionGraphDoor({"CBR_SYNC_REGION": "cn-north-4"}, world.seams())
+    door = FunctionGraphAdapter({"CBR_SYNC_REGION": "cn-north-4"}, world.seams())
     reply = door({"vault_ids": [VMWARE, FILE, PARTIAL]}, agency_context(STALE, STALE, other))
     assert reply["counts"] == {"failed": 3}
     assert world.simulator.refused_signatures == 2
@@ -527,7 +522,7 @@ def test_a_look_that_fails_while_following_is_taken_again(world: World, log_line
         return httpx.Response(502) if unwell else None
 
     environ = {**world.environ, "CBR_SYNC_WAIT_SECONDS": "30"}
-    reply = LambdaDoor(environ, world.seams(in_front(world, stutter)))(schedule(), LaptopLambdaContext())
+    reply = LambdaAdapter(environ, world.seams(in_front(world, stutter)))(schedule(), LocalLambdaContext())
     assert reply["counts"] == {"succeeded": 1}
     assert log_lines()[0]["message"] == "following failed, and goes on"
 
@@ -539,7 +534,7 @@ def test_who_may_not_look_does_not_follow(world: World) -> None:
         return httpx.Response(403, json={}) if request.url.path.startswith(LOGS) else None
 
     environ = {**world.environ, "CBR_SYNC_WAIT_SECONDS": "30"}
-    reply = LambdaDoor(environ, world.seams(in_front(world, no_look)))(schedule(), LaptopLambdaContext())
+    reply = LambdaAdapter(environ, world.seams(in_front(world, no_look)))(schedule(), LocalLambdaContext())
     assert reply["counts"] == {"accepted": 1}
     assert world.elapsed < 5
 
@@ -614,24 +609,6 @@ def test_vaults_that_cannot_be_listed_fail_the_run_and_are_told_of(
 # queues
 
 
-def sqs_event(*bodies: object, fifo: bool = False) -> dict[str, Any]:
-    """An SQS batch as Lambda's poller hands it over."""
-    sent = str(int(START.timestamp() * 1000))
-    arn = "arn:aws:sqs:eu-west-1:123456789012:work" + (".fifo" if fifo else "")
-    return {
-        "Records": [
-            {
-                "messageId": f"m{number}",
-                "eventSource": "aws:sqs",
-                "eventSourceARN": arn,
-                "attributes": {"SentTimestamp": sent},
-                "body": body if isinstance(body, str) else json.dumps(body),
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
-
-
 def failures(reply: Mapping[str, Any]) -> list[str]:
     """The messages that were handed back."""
     return [item["itemIdentifier"] for item in reply["batchItemFailures"]]
@@ -640,7 +617,7 @@ def failures(reply: Mapping[str, Any]) -> list[str]:
 def test_a_poison_message_never_blocks_its_batch(world: World, log_lines: Lines) -> None:
     """It is handed back and told of; final failures and all else are acknowledged."""
     reply = world.on_lambda(
-        sqs_event({"vault_id": VMWARE}, "poison", {"vault_id": BUSY}, {"vault_id": FROZEN})
+        build_sqs_event({"vault_id": VMWARE}, "poison", {"vault_id": BUSY}, {"vault_id": FROZEN})
     )
     assert failures(reply) == ["m1"]
     statuses = [line["outcome"]["data"].get("status") for line in log_lines()]
@@ -650,14 +627,14 @@ def test_a_poison_message_never_blocks_its_batch(world: World, log_lines: Lines)
 def test_an_unfinished_message_is_handed_back(world: World) -> None:
     """And only it."""
     world.simulator.add_faults("429*9", FILE)
-    reply = world.on_lambda(sqs_event({"vault_id": VMWARE}, {"vault_ids": [FILE, PARTIAL]}))
+    reply = world.on_lambda(build_sqs_event({"vault_id": VMWARE}, {"vault_ids": [FILE, PARTIAL]}))
     assert failures(reply) == ["m1"]
 
 
 def test_a_message_that_comes_again_adopts(world: World) -> None:
     """Its sent time is the trigger's time."""
     for _ in range(2):
-        assert failures(world.on_lambda(sqs_event({"vault_id": VMWARE}))) == []
+        assert failures(world.on_lambda(build_sqs_event({"vault_id": VMWARE}))) == []
     assert len(world.started) == 1
 
 
@@ -665,7 +642,7 @@ def test_a_fifo_batch_stops_at_the_first_unfinished_message(world: World) -> Non
     """So that order holds; what cannot be read is handed back, and stops nothing."""
     world.simulator.add_faults("429*9", FILE)
     bodies = [{"vault_id": VMWARE}, "poison", {"vault_id": FILE}, {"vault_id": PARTIAL}]
-    reply = world.on_lambda(sqs_event(*bodies, fifo=True))
+    reply = world.on_lambda(build_sqs_event(*bodies, fifo=True))
     assert failures(reply) == ["m1", "m2", "m3"]
     assert world.simulator.syncs_of(PARTIAL) == []
 
@@ -673,7 +650,7 @@ def test_a_fifo_batch_stops_at_the_first_unfinished_message(world: World) -> Non
 def test_a_fifo_batch_stops_where_vaults_cannot_be_listed_now(world: World) -> None:
     """Another delivery may list them, so what comes behind has to wait."""
     world.simulator.add_faults("503*5")
-    reply = world.on_lambda(sqs_event({"vaults": {}}, {"vault_id": VMWARE}, fifo=True))
+    reply = world.on_lambda(build_sqs_event({"vaults": {}}, {"vault_id": VMWARE}, fifo=True))
     assert failures(reply) == ["m0", "m1"]
     assert world.started == []
 
@@ -687,7 +664,7 @@ def test_a_fifo_batch_stops_where_vaults_cannot_be_listed_now(world: World) -> N
 )
 def test_an_envelope_inside_a_message_is_taken_off(world: World, body: dict[str, Any]) -> None:
     """SNS and EventBridge put theirs around what goes into a queue."""
-    assert failures(world.on_lambda(sqs_event(body))) == []
+    assert failures(world.on_lambda(build_sqs_event(body))) == []
     assert len(world.started) == 1
 
 
@@ -715,7 +692,7 @@ def test_of_two_messages_for_a_vault_the_later_counts(world: World) -> None:
     world.simulator = Simulator(now=world.now, operation_seconds=1)
     run(world, schedule())
     world.sleep(60)
-    event = sqs_event({"vault_id": VMWARE}, {"vault_id": VMWARE})
+    event = build_sqs_event({"vault_id": VMWARE}, {"vault_id": VMWARE})
     later = int(START.timestamp() * 1000) + 60_000
     event["Records"][1]["attributes"]["SentTimestamp"] = str(later)
     assert failures(world.on_lambda(event)) == []

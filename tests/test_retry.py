@@ -11,11 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken, Retryable
-from cbr_sync.retry import Pace, Retry
+from cbr_sync.errors import (
+    ApiError,
+    CredentialsRefusedError,
+    NotAcceptedError,
+    OutcomeUnknownError,
+    RetryableError,
+)
+from cbr_sync.retry import Retry, Throttle
 
-THROTTLED = NotTaken("APIGW.0308", "slow down", http_status=429)
-UNREACHABLE = NotTaken("CbrSync.Unreachable", "no connection")
+THROTTLED = NotAcceptedError("APIGW.0308", "slow down", http_status=429)
+UNREACHABLE = NotAcceptedError("CbrSync.Unreachable", "no connection")
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Failing:
 def test_waits_double_up_to_their_cap() -> None:
     """Half a second, one, two, and twenty at most."""
     clock = Clock()
-    with pytest.raises(NotTaken):
+    with pytest.raises(NotAcceptedError):
         clock.retry(max_attempts=9).call(Failing(UNREACHABLE), until=1000)
     assert clock.waits == [0.5, 1, 2, 4, 8, 16, 20, 20]
 
@@ -60,7 +66,7 @@ def test_a_wait_is_the_servers_wish_and_full_jitter(
     attempt: int, wish: float | None, chance: random.Random
 ) -> None:
     """From nothing up to the ceiling, on top of Retry-After."""
-    error = NotTaken("APIGW.0308", "slow down", retry_after_seconds=wish)
+    error = NotAcceptedError("APIGW.0308", "slow down", retry_after_seconds=wish)
     wait = Retry(jitter=chance.uniform).wait_seconds(attempt, error)
     low = wish or 0
     assert low <= wait <= low + min(20, 0.5 * 2 ** (attempt - 1))
@@ -85,7 +91,7 @@ def test_attempts_are_counted_and_the_last_error_is_raised(max_attempts: int) ->
     """With one wait less than attempts."""
     clock = Clock()
     attempt = Failing(UNREACHABLE)
-    with pytest.raises(NotTaken) as error:
+    with pytest.raises(NotAcceptedError) as error:
         clock.retry(max_attempts).call(attempt, until=100)
     assert error.value is UNREACHABLE
     assert (attempt.attempts, len(clock.waits)) == (max_attempts, max_attempts - 1)
@@ -95,7 +101,7 @@ def test_attempts_are_counted_and_the_last_error_is_raised(max_attempts: int) ->
 def test_a_wait_that_would_cross_the_deadline_is_not_begun(until: float, attempts: int) -> None:
     """Nor one that would end just there, where no time is left for an attempt."""
     clock, attempt = Clock(), Failing(UNREACHABLE)
-    with pytest.raises(NotTaken):
+    with pytest.raises(NotAcceptedError):
         clock.retry().call(attempt, until=until)
     assert attempt.attempts == attempts
     assert sum(clock.waits) < until
@@ -104,18 +110,18 @@ def test_a_wait_that_would_cross_the_deadline_is_not_begun(until: float, attempt
 @pytest.mark.parametrize(
     ("error", "retry_on", "attempts"),
     [
-        (NotTaken("x", "y"), NotTaken, 5),
-        (MaybeTaken("x", "y"), NotTaken, 1),
-        (NotTaken("x", "y"), Retryable, 5),
-        (MaybeTaken("x", "y"), Retryable, 5),
-        (ApiError("x", "y"), Retryable, 1),
-        (CredentialsRefused("x", "y"), Retryable, 1),
-        (ZeroDivisionError(), Retryable, 1),
+        (NotAcceptedError("x", "y"), NotAcceptedError, 5),
+        (OutcomeUnknownError("x", "y"), NotAcceptedError, 1),
+        (NotAcceptedError("x", "y"), RetryableError, 5),
+        (OutcomeUnknownError("x", "y"), RetryableError, 5),
+        (ApiError("x", "y"), RetryableError, 1),
+        (CredentialsRefusedError("x", "y"), RetryableError, 1),
+        (ZeroDivisionError(), RetryableError, 1),
     ],
     ids=lambda case: getattr(case, "__name__", type(case).__name__),
 )
 def test_only_the_given_kind_is_tried_again(
-    error: Exception, retry_on: type[Retryable], attempts: int
+    error: Exception, retry_on: type[RetryableError], attempts: int
 ) -> None:
     """The API's no is final, refused credentials above all."""
     attempt = Failing(error)
@@ -126,8 +132,8 @@ def test_only_the_given_kind_is_tried_again(
 
 def test_what_may_have_arrived_is_not_sent_again_unless_asked_for() -> None:
     """Safe is what a caller gets who says nothing."""
-    attempt = Failing(MaybeTaken("CbrSync.NoAnswer", "lost"))
-    with pytest.raises(MaybeTaken):
+    attempt = Failing(OutcomeUnknownError("CbrSync.NoAnswer", "lost"))
+    with pytest.raises(OutcomeUnknownError):
         Clock().retry().call(attempt, until=100)
     assert attempt.attempts == 1
 
@@ -139,16 +145,16 @@ def test_what_may_have_arrived_is_not_sent_again_unless_asked_for() -> None:
     ("error", "paused"),
     [
         (THROTTLED, True),
-        (NotTaken("503", "later", http_status=503), True),
-        (NotTaken("x", "later", http_status=500, retry_after_seconds=0), True),
+        (NotAcceptedError("503", "later", http_status=503), True),
+        (NotAcceptedError("x", "later", http_status=500, retry_after_seconds=0), True),
         (UNREACHABLE, False),
-        (MaybeTaken("502", "lost", http_status=502), False),
+        (OutcomeUnknownError("502", "lost", http_status=502), False),
     ],
     ids=str,
 )
-def test_a_gateway_that_throttles_one_pauses_all(error: Retryable, paused: bool) -> None:
+def test_a_gateway_that_throttles_one_pauses_all(error: RetryableError, paused: bool) -> None:
     """A lost connection is nobody else's."""
-    clock, pace = Clock(), Pace()
+    clock, pace = Clock(), Throttle()
     with pytest.raises(type(error)):
         clock.retry(max_attempts=1).call(Failing(error), until=100, pace=pace)
     assert clock.waits == []
@@ -158,7 +164,7 @@ def test_a_gateway_that_throttles_one_pauses_all(error: Retryable, paused: bool)
 
 def test_the_longest_pause_holds() -> None:
     """A shorter one does not end it before its time."""
-    clock, pace = Clock(), Pace()
+    clock, pace = Clock(), Throttle()
     pace.pause_until(9)
     pace.pause_until(4)
     pace.hold(clock.retry(), until=100)
@@ -178,7 +184,7 @@ def test_the_longest_pause_holds() -> None:
 )
 def test_a_pause_that_would_cross_the_deadline_is_not_begun(until: float, sent: bool) -> None:
     """It is told as out of time, and as not sent."""
-    clock, pace, attempt = Clock(), Pace(), Failing(UNREACHABLE, times=0)
+    clock, pace, attempt = Clock(), Throttle(), Failing(UNREACHABLE, times=0)
     pace.pause_until(9)
 
     def call() -> str:
@@ -194,6 +200,6 @@ def test_a_pause_that_would_cross_the_deadline_is_not_begun(until: float, sent: 
 
 def assert_out_of_time(call: Callable[[], object]) -> None:
     """The call ends without having sent anything."""
-    with pytest.raises(NotTaken, match="throttles for longer than the run lasts") as error:
+    with pytest.raises(NotAcceptedError, match="throttles for longer than the run lasts") as error:
         call()
     assert (error.value.code, error.value.sent) == ("CbrSync.OutOfTime", False)

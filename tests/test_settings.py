@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cbr_sync.errors import SettingsError
 from cbr_sync.settings import Settings, queue_region, webhook_secret
-from world import FILE, VMWARE, secret_text
+from support.world import FILE, VMWARE, secret_text
 
 KEYS = {"HUAWEICLOUD_SDK_AK": "made-up", "HUAWEICLOUD_SDK_SK": "made-up"}
 AWS_KEYS = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from cbr_sync.api import SignedClient
-from cbr_sync.cbr import Cbr
-from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken
+from cbr_sync.errors import ApiError, CredentialsRefusedError, NotAcceptedError, OutcomeUnknownError
+from cbr_sync.huawei.cbr import Cbr
+from cbr_sync.huawei.client import SignedClient
 from cbr_sync.models import Copies, Credentials, Kind, OutcomeError, Status, SyncOutcome, SyncParam, Trigger
-from cbr_sync.retry import Pace, Retry
-from cbr_sync.sinks import make_logger
+from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.retry import Retry, Throttle
 from cbr_sync.sync import Asked, Syncer, not_begun
 
 START = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -135,8 +135,10 @@ def syncer(
     http = httpx.Client(transport=httpx.MockTransport(cloud))
     client = SignedClient(http, Credentials("made-up-key", "made-up-secret"), now=now)
     more: dict[str, Any] = {"until": 600.0, "concurrency": 1, **how}
-    cbr = Cbr(client, "https://cbr.example.com", "p", lambda: min(10.0, retry.left_seconds(more["until"])))
-    return Syncer(cbr=cbr, retry=retry, pace=Pace(), now=now, logger=make_logger({}), **more)
+    cbr = Cbr(
+        client, "https://cbr.example.com", "p", lambda: min(10.0, retry.remaining_seconds(more["until"]))
+    )
+    return Syncer(cbr=cbr, retry=retry, pace=Throttle(), now=now, logger=make_logger({}), **more)
 
 
 def param(vault_id: str) -> SyncParam:
@@ -478,10 +480,10 @@ def test_nothing_asked_is_nothing_done() -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (NotTaken("APIGW.0308", "slow down"), "unfinished"),
-        (MaybeTaken("502", "lost"), "unfinished"),
+        (NotAcceptedError("APIGW.0308", "slow down"), "unfinished"),
+        (OutcomeUnknownError("502", "lost"), "unfinished"),
         (ApiError("CbrSync.ProjectUnknown", "none"), "failed"),
-        (CredentialsRefused("401", "no"), "failed"),
+        (CredentialsRefusedError("401", "no"), "failed"),
     ],
     ids=lambda case: type(case).__name__,
 )

@@ -15,10 +15,10 @@ import trustme
 
 import bundle
 from cbr_sync.app import App
+from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.settings import Settings
-from cbr_sync.sinks import make_logger
 from cbr_sync.tls import tls_context
-from world import World
+from support.world import World
 
 
 class _Handler(BaseHTTPRequestHandler):

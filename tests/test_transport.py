@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbr_sync.errors import ApiError, MaybeTaken, NotTaken
+from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
+from cbr_sync.huawei.signing import SdkHmacAuth
 from cbr_sync.models import Credentials
-from cbr_sync.signing import SdkHmacAuth
 from cbr_sync.transport import new_request, redact, send
 
 KEYS = Credentials("made-up-access-key", "made-up-secret-key", "made-up-token")
@@ -25,8 +25,8 @@ SECRETS = (KEYS.access_key, KEYS.secret_key, KEYS.token or "")
 SIGNATURE = "0123456789abcdefABCDEF0123456789abcdefABCDEF0123456789abcdefABCD"
 URL = "https://api.example.com/v3"
 
-UNREACHABLE = (NotTaken, "CbrSync.Unreachable")
-NO_ANSWER = (MaybeTaken, "CbrSync.NoAnswer")
+UNREACHABLE = (NotAcceptedError, "CbrSync.Unreachable")
+NO_ANSWER = (OutcomeUnknownError, "CbrSync.NoAnswer")
 UNREADABLE = (ApiError, "CbrSync.UnreadableAnswer")
 NOT_SENDABLE = (ApiError, "CbrSync.NotSendable")
 
@@ -180,7 +180,7 @@ def test_a_token_that_no_encoding_knows_cannot_be_sent_either() -> None:
 def test_without_time_nothing_is_sent(seconds: float) -> None:
     """And the error says that nothing was."""
     far = Far(httpx.Response(200))
-    with pytest.raises(NotTaken, match="time is used up") as error:
+    with pytest.raises(NotAcceptedError, match="time is used up") as error:
         ask(far, timeout_seconds=seconds)
     assert (error.value.code, error.value.sent) == ("CbrSync.OutOfTime", False)
     assert not far.requests
@@ -258,7 +258,7 @@ def test_a_request_goes_where_httpx_would_send_it(monkeypatch: pytest.MonkeyPatc
         request = new_request("GET", "http://mounted.example/", {})
         assert send(client, request, auth=None, timeout_seconds=1).status_code == 204
         assert seen == ["http://mounted.example/"]
-        with pytest.raises(NotTaken, match="no connection to http://elsewhere"):
+        with pytest.raises(NotAcceptedError, match="no connection to http://elsewhere"):
             send(client, new_request("GET", "http://elsewhere.example/", {}), auth=None, timeout_seconds=1)
 
 
@@ -285,6 +285,6 @@ def test_what_cannot_be_read_to_its_end_gives_its_connection_back() -> None:
             closed.append(True)
 
     answer = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Broken()))
-    with httpx.Client(transport=answer) as client, pytest.raises(MaybeTaken):
+    with httpx.Client(transport=answer) as client, pytest.raises(OutcomeUnknownError):
         send(client, new_request("GET", "https://example.com/", {}), auth=None, timeout_seconds=1)
     assert closed

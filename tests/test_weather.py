@@ -16,14 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.app import Seams, utc_now
-from cbr_sync.aws_lambda import LambdaDoor
-from cbr_sync.cloud_events import RUN_FINISHED
+from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import SinkError, SyncUnfinished
-from cbr_sync.local import LaptopLambdaContext, simulator_environ
+from cbr_sync.local import LocalLambdaContext, simulator_environ
 from cbr_sync.models import rfc3339
 from cbr_sync.retry import Retry
-from cbr_sync.simulator import Simulator, SimulatorServer, Vault
-from world import START, World
+from cbr_sync.simulator.cloud import Simulator
+from cbr_sync.simulator.models import Vault
+from cbr_sync.simulator.server import SimulatorServer
+from cbr_sync.sinks.messages import RUN_FINISHED
+from support.world import START, World
 
 VAULTS = tuple(
     Vault(str(uuid.UUID(int=number, version=4)), f"vault-{number}", ends=ends)
@@ -80,7 +82,7 @@ def deliver(world: World, event: object, cloud: Cloud, environ: dict[str, str]) 
     begun = world.elapsed
     seams = Seams(now=world.now, retry=world.retry, transport=httpx.MockTransport(cloud))
     try:
-        LambdaDoor(environ, seams)(event, LaptopLambdaContext(TIMEOUT_SECONDS))
+        LambdaAdapter(environ, seams)(event, LocalLambdaContext(TIMEOUT_SECONDS))
     except (SyncUnfinished, SinkError):
         return False
     finally:
@@ -215,9 +217,9 @@ def test_it_holds_over_sockets_in_real_time() -> None:
     hurried = Retry(sleep=lambda seconds: time.sleep(seconds / 200))
     with SimulatorServer(simulator) as server:
         environ = simulator_environ(server.url, vaults[0].id)
-        door = LambdaDoor(environ, Seams(retry=hurried))
+        door = LambdaAdapter(environ, Seams(retry=hurried))
         event = {**schedule(vaults), "scheduled_time": rfc3339(utc_now())}
-        reply = door(event, LaptopLambdaContext(TIMEOUT_SECONDS))
+        reply = door(event, LocalLambdaContext(TIMEOUT_SECONDS))
         door.close()
     assert reply["counts"] == {"accepted": 30}
     assert [len(simulator.syncs_of(vault.id)) for vault in vaults] == [1] * 30

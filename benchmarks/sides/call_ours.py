@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import httpx
 from measured import count, tell_cpu
 
-from cbr_sync.api import SignedClient
-from cbr_sync.cbr import Cbr
+from cbr_sync.huawei.cbr import Cbr
+from cbr_sync.huawei.client import SignedClient
 from cbr_sync.models import Credentials, SyncParam
 
 keys = Credentials(os.environ["HUAWEICLOUD_SDK_AK"], os.environ["HUAWEICLOUD_SDK_SK"])

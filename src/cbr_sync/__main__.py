@@ -7,8 +7,8 @@ import signal
 import sys
 
 try:
-    from cbr_sync.cli.commands import app
-    from cbr_sync.cli.common import INTERRUPTED
+    from cbr_sync.cli.main import app
+    from cbr_sync.cli.options import INTERRUPTED
 except ModuleNotFoundError as missing:
     if (missing.name or "").startswith("cbr_sync"):
         raise

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from cbr_sync.api import Project, SignedClient
-from cbr_sync.cbr import Cbr
-from cbr_sync.errors import ApiError, Retryable, SettingsError, SinkError
+from cbr_sync.errors import ApiError, RetryableError, SettingsError, SinkError
+from cbr_sync.huawei.cbr import Cbr
+from cbr_sync.huawei.client import ProjectClient, SignedClient
 from cbr_sync.models import Credentials, OutcomeError, Status, SyncOutcome, SyncParam
-from cbr_sync.retry import Pace, Retry
+from cbr_sync.retry import Retry, Throttle
 from cbr_sync.settings import KEY_NAMES, Settings
-from cbr_sync.sinks import LogSink, emit_all
+from cbr_sync.sinks.base import emit_to_all
+from cbr_sync.sinks.log import LogSink
 from cbr_sync.sync import Asked, Syncer, not_begun
 from cbr_sync.tls import tls_context
 
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools import Logger
 
-    from cbr_sync.cbr import Vault
-    from cbr_sync.cloud_events import CloudEvent, Told
+    from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import Trigger, VaultSelector
-    from cbr_sync.report import Report, ReportParam
-    from cbr_sync.sinks import Sink
+    from cbr_sync.reports.models import Report, ReportParam
+    from cbr_sync.sinks.base import Sink
+    from cbr_sync.sinks.messages import CloudEvent, RunResult
     from cbr_sync.sync import Progress
 
 # Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
@@ -155,7 +156,7 @@ class Session:
         self._ends_at = ends_at
         self._work_until = ends_at - min(EMIT_SECONDS, seconds / 5)
         self._emit_until = ends_at - min(EMIT_SECONDS, seconds / 5) / 10
-        self._pace = Pace()
+        self._pace = Throttle()
         self.keys = keys()
 
     def discover(self, selector: VaultSelector) -> list[Vault]:
@@ -169,7 +170,7 @@ class Session:
         vaults = self._app.retry.call(
             lambda: list(self.cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name)),
             until=self._work_until,
-            retry_on=Retryable,
+            retry_on=RetryableError,
             pace=self._pace,
         )
         # By their ids: a vault made meanwhile moves others to the next page, where they are listed again.
@@ -194,7 +195,7 @@ class Session:
         Raises:
             ApiError: and its kinds; the operation logs cannot be listed.
         """
-        from cbr_sync.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
+        from cbr_sync.reports.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
 
         app = self._app
         reporter = Reporter(self.cbr, app.retry, self._pace, app.now, app.logger, self._work_until)
@@ -233,18 +234,20 @@ class Session:
         Raises:
             SinkError: one did not take everything, after all were tried.
         """
-        emit_all(self._sinks(), events, self._emit_until, self._app.retry, self._app.logger)
+        emit_to_all(self._sinks(), events, self._emit_until, self._app.retry, self._app.logger)
 
-    def ping(self, run_id: str, told: Told) -> AbstractContextManager[object]:
+    def ping(self, run_id: str, told: RunResult) -> AbstractContextManager[object]:
         """Pings at the beginning and the end of what is done inside, where somebody is to be pinged."""
         url = self._app.settings.ping_url
         if url is None:
             return nullcontext()
-        from cbr_sync.ping import Ping  # noqa: PLC0415 - only who wants pings pays for them
+        from cbr_sync.monitoring.healthchecks import HealthchecksPing  # noqa: PLC0415 - only who wants pings pays for them
 
         app = self._app
-        left_seconds = partial(app.retry.left_seconds, self._ends_at)
-        return Ping(app.ping_http, url.get_secret_value(), run_id, told, app.logger, left_seconds)
+        remaining_seconds = partial(app.retry.remaining_seconds, self._ends_at)
+        return HealthchecksPing(
+            app.ping_http, url.get_secret_value(), run_id, told, app.logger, remaining_seconds
+        )
 
     @property
     def source(self) -> str:
@@ -279,7 +282,7 @@ class Session:
 
     def _project_id(self) -> str:
         if self._known_project_id is None:
-            from cbr_sync.iam import find_project_id  # noqa: PLC0415 - most functions know their project
+            from cbr_sync.huawei.iam import find_project_id  # noqa: PLC0415 - most functions know their project
 
             app = self._app
             app.found_project_id = app.retry.call(
@@ -290,7 +293,7 @@ class Session:
                     timeout_seconds=lambda: self._timeout(self._work_until),
                 ),
                 until=self._work_until,
-                retry_on=Retryable,
+                retry_on=RetryableError,
                 pace=self._pace,
             )
         return self._known_project_id or ""
@@ -301,7 +304,7 @@ class Session:
 
     def _timeout(self, until: float) -> float:
         """The seconds that one request may wait for the other side."""
-        return min(self._app.settings.request_timeout_seconds, self._app.retry.left_seconds(until))
+        return min(self._app.settings.request_timeout_seconds, self._app.retry.remaining_seconds(until))
 
     def _sinks(self) -> Iterator[tuple[str, Callable[[], Sink]]]:
         """The name of each configured sink, and how it is made; only who configures one pays its import."""
@@ -315,32 +318,33 @@ class Session:
             yield "eventgrid", lambda: self._eventgrid(settings.eventgrid_channel_id or "")
 
     def _sqs(self, queue_url: str) -> Sink:
-        from cbr_sync.sqs import SqsSink, sqs_client  # noqa: PLC0415
+        from cbr_sync.aws.sqs import build_sqs_client  # noqa: PLC0415
+        from cbr_sync.sinks.sqs import SqsSink  # noqa: PLC0415
 
         app = self._app
         return SqsSink(
-            lambda: sqs_client(app.http, queue_url, app.environ, app.now),
+            lambda: build_sqs_client(app.http, queue_url, app.environ, app.now),
             queue_url,
             app.retry,
             app.settings.request_timeout_seconds,
         )
 
     def _smn(self, topic_urn: str) -> Sink:
-        from cbr_sync.smn import SmnSink  # noqa: PLC0415
+        from cbr_sync.sinks.smn import SmnSink  # noqa: PLC0415
 
         settings = self._app.settings
         problems_only = settings.notify == "problems"
         return SmnSink(self._project_of_a_sink(), settings.smn_url, topic_urn, problems_only=problems_only)
 
     def _eventgrid(self, channel_id: str) -> Sink:
-        from cbr_sync.eventgrid import EventGridSink  # noqa: PLC0415
+        from cbr_sync.sinks.eventgrid import EventGridSink  # noqa: PLC0415
 
         return EventGridSink(self._project_of_a_sink(), self._app.settings.eventgrid_url, channel_id)
 
-    def _project_of_a_sink(self) -> Project:
+    def _project_of_a_sink(self) -> ProjectClient:
         """A pace of its own: one service's throttling is none of another's."""
         try:
-            return Project(self._client, self._project_id(), self._app.retry, Pace(), self._timeout)
+            return ProjectClient(self._client, self._project_id(), self._app.retry, Throttle(), self._timeout)
         except (ApiError, SettingsError) as error:
             raise SinkError(f"the project is not known: {error}") from error
 

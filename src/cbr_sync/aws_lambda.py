@@ -22,10 +22,10 @@ import httpx
 from cbr_sync.app import App, Keys, Seams
 from cbr_sync.errors import SettingsError
 from cbr_sync.handlers import Invocation, Reply, handle
-from cbr_sync.metrics import RunMetrics
 from cbr_sync.models import Credentials
+from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.settings import Settings, webhook_secret
-from cbr_sync.sinks import make_logger
 
 gc.freeze()
 gc.enable()
@@ -49,7 +49,7 @@ class LambdaContext(Protocol):
         """Milliseconds until the platform ends the run."""
 
 
-class LambdaDoor:
+class LambdaAdapter:
     """One instance of the function; nothing is read from the environment before the first event."""
 
     def __init__(self, environ: Mapping[str, str], seams: Seams | None = None) -> None:
@@ -124,7 +124,7 @@ def _keys_in(secret: dict[str, Any]) -> Keys:
     return Keys(credentials=credentials, webhook_secrets=tuple(webhook_secret(word) for word in words))
 
 
-_door = LambdaDoor(os.environ)
+_door = LambdaAdapter(os.environ)
 
 
 def handler(event: object, context: LambdaContext) -> Reply:

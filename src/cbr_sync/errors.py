@@ -5,13 +5,13 @@
     CbrSyncError
     ├── SettingsError          the configuration is wrong; names every mistake at once
     ├── EventError             an event that cannot be read
-    │   └── VaultNotAllowed    an event that names a vault outside CBR_SYNC_ALLOWED_VAULTS
-    ├── WebhookRefused         an HTTP request refused before its payload was read
+    │   └── VaultNotAllowedError    an event that names a vault outside CBR_SYNC_ALLOWED_VAULTS
+    ├── WebhookRefusedError         an HTTP request refused before its payload was read
     ├── ApiError               the API's no; final, retrying cannot help
-    │   ├── CredentialsRefused     never sent again with the same credentials
-    │   └── Retryable              a later attempt may succeed
-    │       ├── NotTaken               it was not taken, sending it again is safe
-    │       └── MaybeTaken             it may have arrived; look before sending it again
+    │   ├── CredentialsRefusedError     never sent again with the same credentials
+    │   └── RetryableError              a later attempt may succeed
+    │       ├── NotAcceptedError               it was not taken, sending it again is safe
+    │       └── OutcomeUnknownError             it may have arrived; look before sending it again
     ├── SinkError              a sink did not take what was to be emitted
     └── SyncUnfinished         something is left that a later delivery of the event may finish
 """
@@ -45,11 +45,11 @@ class EventError(CbrSyncError):
     """An event that cannot be read; the text names the key, what was found and what was expected."""
 
 
-class VaultNotAllowed(EventError):
+class VaultNotAllowedError(EventError):
     """An event that names a vault which CBR_SYNC_ALLOWED_VAULTS does not hold."""
 
 
-class WebhookRefused(CbrSyncError):
+class WebhookRefusedError(CbrSyncError):
     """An HTTP request refused before its payload was read.
 
     ``status`` is the HTTP status to answer.
@@ -88,11 +88,11 @@ class ApiError(CbrSyncError):
         super().__init__(f"{code}: {message}")
 
 
-class CredentialsRefused(ApiError):
+class CredentialsRefusedError(ApiError):
     """The API refused the credentials; five failed signatures in a row lock the key for everyone."""
 
 
-class Retryable(ApiError):
+class RetryableError(ApiError):
     """A later attempt may succeed."""
 
     @property
@@ -101,11 +101,11 @@ class Retryable(ApiError):
         return self.http_status in (429, 503) or self.retry_after_seconds is not None
 
 
-class NotTaken(Retryable):
+class NotAcceptedError(RetryableError):
     """The request was not taken: throttled, or never connected. Sending it again is safe."""
 
 
-class MaybeTaken(Retryable):
+class OutcomeUnknownError(RetryableError):
     """The request may have arrived although no usable answer came back."""
 
 

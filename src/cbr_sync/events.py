@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
-from cbr_sync.errors import EventError, VaultNotAllowed, WebhookRefused
+from cbr_sync.errors import EventError, VaultNotAllowedError, WebhookRefusedError
 from cbr_sync.models import Kind, SyncParam, Trigger, VaultId, VaultSelector, explain, found, name
 from cbr_sync.settings import HYBRID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cbr_sync.report import ReportParam
+    from cbr_sync.reports.models import ReportParam
 
 MAX_VAULTS = 1000
 _ID_SHOWN = 256
@@ -113,7 +113,7 @@ def http_request(event: object) -> HttpRequest:
     """The HTTP request in a webhook's envelope, whatever a stranger put into it.
 
     Raises:
-        WebhookRefused: 400, the body is not a string, or not the base64 it claims to be.
+        WebhookRefusedError: 400, the body is not a string, or not the base64 it claims to be.
     """
     fields = _as_object(event)
     http = _object(_object(fields, "requestContext"), "http")
@@ -164,7 +164,7 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
 
     Raises:
         EventError: naming the key, what was found and what was expected.
-        VaultNotAllowed: nothing of this message may be synced then.
+        VaultNotAllowedError: nothing of this message may be synced then.
     """
     kind = message.trigger.kind
     payload = _decoded(message.payload)
@@ -172,7 +172,7 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
     if payload == {}:
         return _defaults(kind, default_vaults)
     if "report" in payload:
-        from cbr_sync.report import ReportForm  # noqa: PLC0415 - a sync needs no report
+        from cbr_sync.reports.models import ReportForm  # noqa: PLC0415 - a sync needs no report
 
         wanted = _validated(ReportForm, payload, _EXPECTED_IN_REPORTS)
         # As a timer's sync, its report is on the vaults of the settings, unless it says otherwise.
@@ -189,7 +189,9 @@ def asked(message: Message, *, default_vaults: Sequence[str], allowed_vaults: Se
         raise EventError(f"found {len(once)} vaults, expected at most {MAX_VAULTS} in one event")
     refused = [vault for vault in once if allowed_vaults and vault not in allowed_vaults]
     if refused:
-        raise VaultNotAllowed(f"CBR_SYNC_ALLOWED_VAULTS does not hold {', '.join(refused[:_MISTAKES_SHOWN])}")
+        raise VaultNotAllowedError(
+            f"CBR_SYNC_ALLOWED_VAULTS does not hold {', '.join(refused[:_MISTAKES_SHOWN])}"
+        )
     return Asked(tuple(once.values()))
 
 
@@ -295,13 +297,17 @@ def _body(body: object, *, encoded: bool) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        raise WebhookRefused(HTTPStatus.BAD_REQUEST, f"found {found(body)} as the body, expected a string")
+        raise WebhookRefusedError(
+            HTTPStatus.BAD_REQUEST, f"found {found(body)} as the body, expected a string"
+        )
     if not encoded:
         return body.encode(errors="replace")
     try:
         return base64.b64decode(body.encode(errors="replace"), validate=True)
     except binascii.Error:
-        raise WebhookRefused(HTTPStatus.BAD_REQUEST, "the body is not the base64 it claims to be") from None
+        raise WebhookRefusedError(
+            HTTPStatus.BAD_REQUEST, "the body is not the base64 it claims to be"
+        ) from None
 
 
 def _trigger(kind: Kind, own_id: str, time: object, request_id: str) -> Trigger:

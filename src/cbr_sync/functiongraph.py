@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 from cbr_sync.app import App, Keys, Seams
 from cbr_sync.handlers import Invocation, Reply, handle
 from cbr_sync.models import Credentials
+from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings
-from cbr_sync.sinks import make_logger
 
 gc.freeze()
 gc.enable()
@@ -63,7 +63,7 @@ class FunctionGraphContext(Protocol):
         """Its security token."""
 
 
-class FunctionGraphDoor:
+class FunctionGraphAdapter:
     """One instance of the function; nothing is read from the environment before the first event."""
 
     def __init__(self, environ: Mapping[str, str], seams: Seams | None = None) -> None:
@@ -137,7 +137,7 @@ def _remaining_seconds(context: FunctionGraphContext, environ: Mapping[str, str]
     return milliseconds / 1000 if timeout < milliseconds <= timeout * 1000 else timeout
 
 
-_door = FunctionGraphDoor(os.environ)
+_door = FunctionGraphAdapter(os.environ)
 
 
 def initializer(context: FunctionGraphContext) -> None:

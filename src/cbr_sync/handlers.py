@@ -9,19 +9,20 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cbr_sync import events, webhook
-from cbr_sync.cloud_events import Told
+from cbr_sync import events
 from cbr_sync.errors import (
     ApiError,
     CbrSyncError,
     EventError,
-    Retryable,
+    RetryableError,
     SinkError,
     SyncUnfinished,
-    VaultNotAllowed,
-    WebhookRefused,
+    VaultNotAllowedError,
+    WebhookRefusedError,
 )
 from cbr_sync.models import Kind, Status, SyncOutcome, SyncParam, VaultSelector
+from cbr_sync.sinks.messages import RunResult
+from cbr_sync.triggers import signature
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from cbr_sync.app import App, Keys
-    from cbr_sync.cbr import Vault
+    from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import Trigger
-    from cbr_sync.report import Report, ReportParam
+    from cbr_sync.reports.models import Report, ReportParam
 
 MAX_WEBHOOK_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 30
@@ -106,7 +107,7 @@ class _Run:
         self.session = self.app.session(invocation.keys, invocation.remaining_seconds)
         self._request_id = invocation.request_id
         self._observe = invocation.observe
-        self._told = Told()
+        self._told = RunResult()
 
     def pinged(self) -> AbstractContextManager[object]:
         """What is done inside is told to whom ``CBR_SYNC_PING_URL`` names, at its beginning and its end."""
@@ -165,7 +166,7 @@ class _Run:
         self._told.rejected += [(messages[number].trigger, why) for number, why in rejected.items()]
         left = {vault for vault, outcome in outcomes.items() if outcome.status is Status.UNFINISHED}
         unfinished = {number for number, own in vaults.items() if not left.isdisjoint(own)}
-        unfinished.update(number for number, why in rejected.items() if isinstance(why, Retryable))
+        unfinished.update(number for number, why in rejected.items() if isinstance(why, RetryableError))
         return _Served(ordered, made, rejected, unfinished)
 
     def emit(self) -> None:
@@ -279,7 +280,7 @@ def _reply(served: _Served) -> Reply:
     counts = Counter(str(outcome.status) for outcome in outcomes)
     reply = {**_shown(served), "counts": dict(counts)}
     for error in served.rejected.values():
-        if isinstance(error, Retryable):
+        if isinstance(error, RetryableError):
             raise SyncUnfinished(f"CBR cannot be asked now: {error}", reply) from error
         raise error
     left = [outcome for outcome in outcomes if outcome.status is Status.UNFINISHED]
@@ -288,7 +289,7 @@ def _reply(served: _Served) -> Reply:
     return reply
 
 
-def _shown(what: _Served | Told) -> Reply:
+def _shown(what: _Served | RunResult) -> Reply:
     reply: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in what.outcomes]}
     if what.reports:
         reply["reports"] = [report.model_dump(mode="json") for report in what.reports]
@@ -337,16 +338,18 @@ def _serve_webhook(request: events.HttpRequest, event: object, invocation: Invoc
 
 def _check_form(request: events.HttpRequest) -> None:
     if request.method != "POST":
-        raise WebhookRefused(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is served here")
+        raise WebhookRefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is served here")
     if len(request.body) > MAX_WEBHOOK_BYTES:
-        raise WebhookRefused(
+        raise WebhookRefusedError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_WEBHOOK_BYTES} bytes are read"
         )
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        raise WebhookRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type has to be application/json")
+        raise WebhookRefusedError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type has to be application/json"
+        )
 
 
 def _authenticate(request: events.HttpRequest, run: _Run) -> None:
@@ -357,8 +360,10 @@ def _authenticate(request: events.HttpRequest, run: _Run) -> None:
         *run.session.keys.webhook_secrets
     ]
     if not secrets:
-        raise WebhookRefused(HTTPStatus.UNAUTHORIZED, "no webhook is accepted here: no secret is configured")
-    webhook.verify(request.headers, request.body, secrets, now=run.app.now().timestamp())
+        raise WebhookRefusedError(
+            HTTPStatus.UNAUTHORIZED, "no webhook is accepted here: no secret is configured"
+        )
+    signature.verify(request.headers, request.body, secrets, now=run.app.now().timestamp())
 
 
 def webhook_status(statuses: Sequence[Status]) -> HTTPStatus:
@@ -378,13 +383,13 @@ def _problem(error: Exception) -> _Parts:
     """An error as RFC 9457 has it; of an unforeseen one no detail leaks."""
     detail = str(error)
     match error:
-        case WebhookRefused(status=refused):
+        case WebhookRefusedError(status=refused):
             status = refused
-        case VaultNotAllowed():
+        case VaultNotAllowedError():
             status = HTTPStatus.FORBIDDEN
         case EventError():
             status = HTTPStatus.BAD_REQUEST
-        case Retryable():
+        case RetryableError():
             status = HTTPStatus.SERVICE_UNAVAILABLE
         case ApiError():
             status = HTTPStatus.BAD_GATEWAY

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cbr_sync import events, webhook
-from cbr_sync.aws_lambda import LambdaDoor
-from cbr_sync.errors import CbrSyncError, SinkError, SyncUnfinished, WebhookRefused
-from cbr_sync.functiongraph import FunctionGraphDoor
+from cbr_sync import events
+from cbr_sync.aws_lambda import LambdaAdapter
+from cbr_sync.errors import CbrSyncError, SinkError, SyncUnfinished, WebhookRefusedError
+from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.models import Credentials, Kind
-from cbr_sync.simulator import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
+from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
+from cbr_sync.triggers import signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ class Platform(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class InvokeResult:
     """What came of one event: its kind, and the reply or the error that the platform would have seen."""
 
     kind: Kind
@@ -75,7 +76,7 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class LaptopLambdaContext:
+class LocalLambdaContext:
     """A Lambda context whose time began when it was made."""
 
     timeout_seconds: float = TIMEOUT_SECONDS
@@ -88,13 +89,13 @@ class LaptopLambdaContext:
 
 
 @dataclass(frozen=True, slots=True)
-class LaptopFunctionGraphContext:
+class LocalFunctionGraphContext:
     """A FunctionGraph context with the keys of an agency, where there are any."""
 
     environ: Mapping[str, str]
     agency: Credentials | None = None
     project_id: str | None = None
-    clock: LaptopLambdaContext = field(default_factory=LaptopLambdaContext)
+    clock: LocalLambdaContext = field(default_factory=LocalLambdaContext)
 
     def getRequestID(self) -> str:  # noqa: N802 - the platform's names
         """The id of this run."""
@@ -133,24 +134,24 @@ def play(
     seams: Seams | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     log: TextIO | None = None,
-) -> Played:
+) -> InvokeResult:
     """Play an event through the platform's door, in a fresh instance; its log goes to stderr, or ``log``."""
     kind = events.envelope_of(event).kind
-    clock = LaptopLambdaContext(timeout_seconds)
+    clock = LocalLambdaContext(timeout_seconds)
     # Metrics are for CloudWatch to read, not for people.
     environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
     try:
         with contextlib.redirect_stdout(log or sys.stderr):
             if platform is Platform.AWS:
-                with contextlib.closing(LambdaDoor(environ, seams)) as aws:
+                with contextlib.closing(LambdaAdapter(environ, seams)) as aws:
                     reply = aws(event, clock)
             else:
-                with contextlib.closing(FunctionGraphDoor(environ, seams)) as functiongraph:
-                    reply = functiongraph(event, LaptopFunctionGraphContext(environ, clock=clock))
+                with contextlib.closing(FunctionGraphAdapter(environ, seams)) as functiongraph:
+                    reply = functiongraph(event, LocalFunctionGraphContext(environ, clock=clock))
     except CbrSyncError as error:
-        return Played(kind, None, error)
+        return InvokeResult(kind, None, error)
     # The platforms send JSON, so what is no JSON is a mistake here too.
-    return Played(kind, json.loads(json.dumps(reply, allow_nan=False)))
+    return InvokeResult(kind, json.loads(json.dumps(reply, allow_nan=False)))
 
 
 def platform_of(path: Path) -> Platform:
@@ -168,7 +169,7 @@ def signed(event: object, secret: bytes, *, now: float) -> object:
         return event
     try:
         request = events.http_request(event)
-    except WebhookRefused:
+    except WebhookRefusedError:
         return event
     fresh = signature_headers(request.body, secret, now=now)
     if request.multi_value:
@@ -183,7 +184,7 @@ def signature_headers(body: bytes, secret: bytes, *, now: float) -> dict[str, st
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": webhook.sign(secret, webhook_id, timestamp, body),
+        "webhook-signature": signature.sign(secret, webhook_id, timestamp, body),
     }
 
 

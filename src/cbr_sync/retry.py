@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from cbr_sync.errors import NotTaken, Retryable
+from cbr_sync.errors import NotAcceptedError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +30,11 @@ class Retry(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[float, float], float] = random.uniform
 
-    def left_seconds(self, until: float) -> float:
+    def remaining_seconds(self, until: float) -> float:
         """The seconds left to the deadline; negative when it is over."""
         return until - self.clock()
 
-    def wait_seconds(self, attempt: int, error: Retryable) -> float:
+    def wait_seconds(self, attempt: int, error: RetryableError) -> float:
         """How long to wait after this attempt (counted from 1) ended in this error."""
         ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** (attempt - 1))
         return (error.retry_after_seconds or 0) + self.jitter(0, ceiling)
@@ -44,8 +44,8 @@ class Retry(NamedTuple):
         attempt: Callable[[], T],
         *,
         until: float,
-        retry_on: type[Retryable] = NotTaken,
-        pace: Pace | None = None,
+        retry_on: type[RetryableError] = NotAcceptedError,
+        pace: Throttle | None = None,
     ) -> T:
         """What the first successful attempt gives.
 
@@ -64,13 +64,13 @@ class Retry(NamedTuple):
                 wait = self.wait_seconds(number, error)
                 if pace and error.throttled:
                     pace.pause_until(self.clock() + wait)
-                if number >= self.max_attempts or wait >= self.left_seconds(until):
+                if number >= self.max_attempts or wait >= self.remaining_seconds(until):
                     raise
                 self.sleep(wait)
             number += 1
 
 
-class Pace:
+class Throttle:
     """A pause that one caller's throttling imposes on all of them."""
 
     def __init__(self) -> None:
@@ -84,12 +84,14 @@ class Pace:
         """Wait for the end of the pause, and a little more, so that not all start at once.
 
         Raises:
-            NotTaken: it ends after the deadline.
+            NotAcceptedError: it ends after the deadline.
         """
         pause = self._paused_until - retry.clock()
         if pause <= 0:
             return
         wait = pause + retry.jitter(0, BASE_SECONDS)
-        if wait >= retry.left_seconds(until):
-            raise NotTaken("CbrSync.OutOfTime", "the API throttles for longer than the run lasts", sent=False)
+        if wait >= retry.remaining_seconds(until):
+            raise NotAcceptedError(
+                "CbrSync.OutOfTime", "the API throttles for longer than the run lasts", sent=False
+            )
         retry.sleep(wait)

@@ -29,6 +29,7 @@ PREFIX = "CBR_SYNC_"
 HYBRID = "hybrid"  # in CBR_SYNC_VAULTS: every hybrid vault
 # The vendor's SDK's names, then those of the samples on the API page.
 KEY_NAMES = (("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"), ("CLOUD_SDK_AK", "CLOUD_SDK_SK"))
+TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a name; beside temporary keys
 _AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 AWS_KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _SHOWN = 32

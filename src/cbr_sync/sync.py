@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from cbr_sync.cbr import SYNC_ALREADY_RUNNING, Cbr, OperationLog
-from cbr_sync.errors import ApiError, CredentialsRefused, MaybeTaken, NotTaken, Retryable
+from cbr_sync.errors import (
+    ApiError,
+    CredentialsRefusedError,
+    NotAcceptedError,
+    OutcomeUnknownError,
+    RetryableError,
+)
+from cbr_sync.huawei.cbr import SYNC_ALREADY_RUNNING, Cbr, OperationLog
 from cbr_sync.models import OutcomeError, Status, SyncOutcome
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from cbr_sync.models import Copies, SyncParam, Trigger
-    from cbr_sync.retry import Pace, Retry
+    from cbr_sync.retry import Retry, Throttle
 
 # How far the API's clock and ours may be apart when its logs are searched for our POST.
 CLOCK_MARGIN = timedelta(seconds=60)
@@ -82,7 +88,7 @@ class Syncer(NamedTuple):
 
     cbr: Cbr
     retry: Retry
-    pace: Pace
+    pace: Throttle
     now: Callable[[], datetime]
     logger: Logger
     until: float
@@ -105,7 +111,7 @@ class Syncer(NamedTuple):
         times = [run.since for run in runs if run.since]
         if not (self.look_first and times):
             return
-        until = self.retry.clock() + self.retry.left_seconds(self.until) * LOOK_SHARE
+        until = self.retry.clock() + self.retry.remaining_seconds(self.until) * LOOK_SHARE
         try:
             logs = self._logs(until, since=min(times) - CLOCK_MARGIN)
         except ApiError as error:
@@ -141,7 +147,9 @@ class Syncer(NamedTuple):
         self.watch(Progress(run.param.vault_id, "sending"))
         run.began, run.started_at = self.retry.clock(), self.now()
         try:
-            self.retry.call(lambda: self._post(run), until=self.until, retry_on=Retryable, pace=self.pace)
+            self.retry.call(
+                lambda: self._post(run), until=self.until, retry_on=RetryableError, pace=self.pace
+            )
         except ApiError as error:
             run.error = error
         run.seconds = self.retry.clock() - run.began
@@ -159,7 +167,7 @@ class Syncer(NamedTuple):
             run.operation_log_id = self.cbr.import_checkpoint(run.param)
         except ApiError as error:
             run.posts += error.sent
-            run.in_doubt = run.in_doubt or isinstance(error, MaybeTaken)
+            run.in_doubt = run.in_doubt or isinstance(error, OutcomeUnknownError)
             if error.code != SYNC_ALREADY_RUNNING:
                 raise
             self._find_running(run, error)
@@ -170,8 +178,10 @@ class Syncer(NamedTuple):
         """Whether the logs hold an operation that is ours; it may take a moment to be visible."""
         since = (run.first_post_at or run.started_at) - CLOCK_MARGIN
         for wait in (0.0, *VISIBLE_WAITS):
-            if wait >= self.retry.left_seconds(self.until):
-                raise NotTaken("CbrSync.OutOfTime", "no time is left to look whether the request was taken")
+            if wait >= self.retry.remaining_seconds(self.until):
+                raise NotAcceptedError(
+                    "CbrSync.OutOfTime", "no time is left to look whether the request was taken"
+                )
             self.retry.sleep(wait)
             logs = self.cbr.list_sync_logs(since=since, vault_id=run.param.vault_id)
             if ours := [log for log in logs if run.serves(log)]:
@@ -183,15 +193,15 @@ class Syncer(NamedTuple):
         """After 7302: adopt the running operation if it serves the trigger, else report it.
 
         Raises:
-            NotTaken: nothing runs any more; another POST may succeed.
+            NotAcceptedError: nothing runs any more; another POST may succeed.
         """
         for wait in (0.0, *VISIBLE_WAITS):
-            if wait >= self.retry.left_seconds(self.until):
+            if wait >= self.retry.remaining_seconds(self.until):
                 break
             self.retry.sleep(wait)
             try:
                 logs = list(self.cbr.list_sync_logs(vault_id=run.param.vault_id))
-            except CredentialsRefused:  # one runs, that much is known; which one, we may not see
+            except CredentialsRefusedError:  # one runs, that much is known; which one, we may not see
                 run.already_running = True
                 return
             if ours := [log for log in logs if run.serves(log)]:
@@ -200,7 +210,7 @@ class Syncer(NamedTuple):
             if running := [log for log in logs if not log.ended]:
                 run.operation_log_id, run.already_running = max(running, key=_begun).id, True
                 return
-        raise NotTaken(
+        raise NotAcceptedError(
             conflict.code, conflict.message, request_id=conflict.request_id, http_status=conflict.http_status
         )
 
@@ -209,11 +219,11 @@ class Syncer(NamedTuple):
         until = min(self.until, self.retry.clock() + self.wait_seconds)
         running = {run.operation_log_id or "": run for run in runs if not run.already_running}
         wait, longest = POLL_SECONDS
-        while running and wait < self.retry.left_seconds(until):
+        while running and wait < self.retry.remaining_seconds(until):
             self.retry.sleep(wait)
             try:
                 logs = self._states(running)
-            except CredentialsRefused as error:
+            except CredentialsRefusedError as error:
                 self.logger.warning("following is not allowed", extra={"reason": str(error)})
                 return
             except ApiError as error:
@@ -240,7 +250,7 @@ class Syncer(NamedTuple):
         return self.retry.call(
             lambda: list(self.cbr.list_sync_logs(since=since)),
             until=until,
-            retry_on=Retryable,
+            retry_on=RetryableError,
             pace=self.pace,
         )
 
@@ -284,7 +294,7 @@ def not_begun(param: SyncParam, trigger: Trigger, error: ApiError, now: datetime
 
 def status_of(error: ApiError) -> Status:
     """What an error makes of a sync."""
-    return Status.UNFINISHED if isinstance(error, Retryable) else Status.FAILED
+    return Status.UNFINISHED if isinstance(error, RetryableError) else Status.FAILED
 
 
 def describe(error: ApiError) -> OutcomeError:

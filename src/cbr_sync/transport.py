@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cbr_sync.errors import ApiError, MaybeTaken, NotTaken
+from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,18 +38,18 @@ def send(
     ``timeout_seconds`` bounds the connecting, and each wait for the other side.
 
     Raises:
-        NotTaken: there was no connection, or no time left to try one.
-        MaybeTaken: the request was sent, or a part of it, and no whole answer came back.
+        NotAcceptedError: there was no connection, or no time left to try one.
+        OutcomeUnknownError: the request was sent, or a part of it, and no whole answer came back.
         ApiError: an answer came back that cannot be decoded, or the request cannot be sent at all.
     """
     if timeout_seconds <= 0:
-        raise NotTaken("CbrSync.OutOfTime", "the invocation's time is used up", sent=False)
+        raise NotAcceptedError("CbrSync.OutOfTime", "the invocation's time is used up", sent=False)
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(timeout_seconds).as_dict()}
     try:
         return _round_trip(client, request, auth)
     except _NEVER_CONNECTED as error:
         message = f"no connection to {_origin(request)}: {str(error) or type(error).__name__}"
-        raise NotTaken("CbrSync.Unreachable", message) from error
+        raise NotAcceptedError("CbrSync.Unreachable", message) from error
     except httpx.DecodingError as error:
         raise ApiError(
             "CbrSync.UnreadableAnswer", f"{_origin(request)} answered undecodable content"
@@ -59,7 +59,7 @@ def send(
         raise ApiError("CbrSync.NotSendable", f"the request to {_origin(request)} cannot be sent") from None
     except httpx.TransportError as error:
         why = f"gave no whole answer ({type(error).__name__}); it may have taken the request"
-        raise MaybeTaken("CbrSync.NoAnswer", f"{_origin(request)} {why}") from error
+        raise OutcomeUnknownError("CbrSync.NoAnswer", f"{_origin(request)} {why}") from error
 
 
 def _origin(request: httpx.Request) -> str:

@@ -16,35 +16,39 @@ import httpx
 import typer
 
 from cbr_sync.app import utc_now
-from cbr_sync.cli import screen
-from cbr_sync.cli.common import (
+from cbr_sync.cli import console
+from cbr_sync.cli.dead_letters.formats import read_dead_letters
+from cbr_sync.cli.dead_letters.player import is_served, replay_queue
+from cbr_sync.cli.dead_letters.player import replay_dead_letters as replay_letters
+from cbr_sync.cli.dead_letters.queue_source import DeadLetterQueue
+from cbr_sync.cli.options import (
     FAILED,
     INTERRUPTED,
     AsJson,
     Simulate,
-    as_json_of,
-    environ_with,
-    exit_code_of,
+    build_json,
+    choose_exit_code,
     fail,
+    fail_usage,
+    open_environ,
+    report_errors,
     show_error,
-    stop,
-    told_errors,
 )
-from cbr_sync.cli.replay import DeadLetterQueue, letters_of_file, replay_queue, served
-from cbr_sync.cli.replay import replay as replay_letters
-from cbr_sync.cli.schema import schema as schema_of_messages
+from cbr_sync.cli.schema import build_schema as schema_of_messages
 from cbr_sync.errors import EventError
-from cbr_sync.histories import showcase
 from cbr_sync.local import Platform, platform_of, play, signature_headers, signed
 from cbr_sync.settings import HYBRID, webhook_secret
-from cbr_sync.simulator import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION, SimulatorServer
+from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
+from cbr_sync.simulator.scenarios import demo_simulator
+from cbr_sync.simulator.server import SimulatorServer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from cbr_sync.cli.replay import Letter
-    from cbr_sync.local import Played
-    from cbr_sync.simulator import Request, Simulator
+    from cbr_sync.cli.dead_letters.formats import DeadLetter
+    from cbr_sync.local import InvokeResult
+    from cbr_sync.simulator.cloud import Simulator
+    from cbr_sync.simulator.models import Request
 
 WEBHOOK_SECONDS = 60.0
 _NO_CLIENT = "a proxy's or a certificate's variable is wrong (HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE)"
@@ -65,13 +69,13 @@ def invoke(
     Example: cbr-sync invoke events/functiongraph-timer.json --simulate
     """
     content = _read_json(event)
-    with environ_with(simulate=simulate) as environ:
+    with open_environ(simulate=simulate) as environ:
         played = play(_sign(content, environ), platform or platform_of(event), environ)
     if as_json:
-        screen.print_json(as_json_of(played))
+        console.print_json(build_json(played))
     else:
         _show_played(played)
-    raise typer.Exit(exit_code_of(played))
+    raise typer.Exit(choose_exit_code(played))
 
 
 def simulate(
@@ -89,17 +93,17 @@ def simulate(
 
     Example: cbr-sync simulate --fault 503,429 --fault 8d3a8b28-a697-41e2-8d5d-903669f8a02d=reset
     """
-    simulator = showcase(utc_now, operation_seconds=operation_seconds, rate_per_minute=rate)
+    simulator = demo_simulator(utc_now, operation_seconds=operation_seconds, rate_per_minute=rate)
     for spec in fault or []:
         name, equals, words = spec.rpartition("=")
         try:
             simulator.add_faults(words, name if equals else None)
         except ValueError as error:
-            stop(f"--fault {spec}: {error}")
+            fail_usage(f"--fault {spec}: {error}")
     try:
         server = SimulatorServer(simulator, port, on_request=_show_request)
     except OSError as error:
-        stop(f"port {port} on loopback cannot be had ({error.strerror}); choose another with --port")
+        fail_usage(f"port {port} on loopback cannot be had ({error.strerror}); choose another with --port")
     # Here Ctrl-C is the way to the end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with server:
@@ -146,7 +150,7 @@ def send_webhook(
     try:
         answer = httpx.post(url, content=content, headers=headers, timeout=WEBHOOK_SECONDS)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
-        stop(f"--url {url}: expected a URL such as https://example.com/sync")
+        fail_usage(f"--url {url}: expected a URL such as https://example.com/sync")
     except (httpx.HTTPError, OSError, ValueError, ImportError) as error:
         fail(f"{url} gives no answer: {str(error) if isinstance(error, httpx.HTTPError) else _NO_CLIENT}")
     typer.echo(f"HTTP {answer.status_code} {answer.reason_phrase}", err=True)
@@ -173,14 +177,14 @@ def replay(
     Example: cbr-sync replay https://sqs.eu-west-1.amazonaws.com/123456789012/failures
     """
     if simulate and _is_url(source):
-        stop("--simulate would take letters out of a real queue; it plays a FILE")
+        fail_usage("--simulate would take letters out of a real queue; it plays a FILE")
     # So that what is held of a queue is let go.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    played: list[tuple[Letter, Played]] = []
+    played: list[tuple[DeadLetter, InvokeResult]] = []
     try:
         with (
-            environ_with(simulate=simulate) as environ,
-            told_errors(as_json=False),
+            open_environ(simulate=simulate) as environ,
+            report_errors(as_json=False),
             closing(_letters_played(source, environ, platform)) as letters,
         ):
             for letter, one in letters:
@@ -193,7 +197,7 @@ def replay(
         _show_letters(played, as_json=as_json)
     if not played and not as_json:
         typer.echo("no dead letter is there")
-    codes = [exit_code_of(one) or (0 if served(one) else FAILED) for _, one in played]
+    codes = [choose_exit_code(one) or (0 if is_served(one) else FAILED) for _, one in played]
     raise typer.Exit(max(codes, default=0))
 
 
@@ -202,20 +206,20 @@ def schema() -> None:
 
     Example: cbr-sync schema > messages.schema.json
     """
-    screen.print_json(schema_of_messages())
+    console.print_json(schema_of_messages())
 
 
 def _letters_played(
     source: str, environ: Mapping[str, str], platform: Platform | None
-) -> Generator[tuple[Letter, Played], None, None]:
+) -> Generator[tuple[DeadLetter, InvokeResult], None, None]:
     if _is_url(source):
         yield from replay_queue(DeadLetterQueue(source, environ), environ, platform=platform)
     else:
         name, text = _read(source)
         try:
-            letters = letters_of_file(name, text)
+            letters = read_dead_letters(name, text)
         except EventError as error:
-            stop(str(error))
+            fail_usage(str(error))
         yield from replay_letters(letters, environ, platform=platform)
 
 
@@ -223,18 +227,18 @@ def _is_url(source: str) -> bool:
     return source.startswith(("https://", "http://"))
 
 
-def _show_letters(played: list[tuple[Letter, Played]], *, as_json: bool) -> None:
+def _show_letters(played: list[tuple[DeadLetter, InvokeResult]], *, as_json: bool) -> None:
     if as_json:
-        screen.print_json(
-            [{"letter": letter.name, "served": served(one), **as_json_of(one)} for letter, one in played]
+        console.print_json(
+            [{"letter": letter.name, "served": is_served(one), **build_json(one)} for letter, one in played]
         )
     elif played:
-        typer.echo(f"{sum(served(one) for _, one in played)} of {len(played)} served")
+        typer.echo(f"{sum(is_served(one) for _, one in played)} of {len(played)} served")
 
 
-def _show_letter(letter: Letter, played: Played) -> None:
-    typer.echo(f"{letter.name}: {played.kind}: {'served' if served(played) else 'left: ' + played.answer}")
-    screen.show_outcomes(played.outcomes, sums=False)
+def _show_letter(letter: DeadLetter, played: InvokeResult) -> None:
+    typer.echo(f"{letter.name}: {played.kind}: {'served' if is_served(played) else 'left: ' + played.answer}")
+    console.show_outcomes(played.outcomes, sums=False)
     show_error(played)
 
 
@@ -245,7 +249,7 @@ def _read(path: Path | str) -> tuple[str, str]:
     try:
         return str(path), Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        stop(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}")
+        fail_usage(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}")
 
 
 def _read_json(path: Path) -> object:
@@ -253,14 +257,14 @@ def _read_json(path: Path) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        stop(f"{name} is not JSON: {error}")
+        fail_usage(f"{name} is not JSON: {error}")
 
 
 def _body(text: str) -> bytes:
     try:
         return (sys.stdin.read() if text == "-" else text).encode()
     except UnicodeEncodeError:
-        stop("the body is no UTF-8 text")
+        fail_usage("the body is no UTF-8 text")
 
 
 def _sign(event: object, environ: Mapping[str, str]) -> object:
@@ -272,20 +276,20 @@ def _sign(event: object, environ: Mapping[str, str]) -> object:
 def _secret(environ: Mapping[str, str]) -> bytes:
     words = environ.get("CBR_SYNC_WEBHOOK_SECRET", "").split()
     if not words:
-        stop("CBR_SYNC_WEBHOOK_SECRET: not set; it holds the secret to sign with (whsec_...)")
+        fail_usage("CBR_SYNC_WEBHOOK_SECRET: not set; it holds the secret to sign with (whsec_...)")
     try:
         return webhook_secret(words[0])
     except ValueError:
-        stop("CBR_SYNC_WEBHOOK_SECRET: expected whsec_ and base64 of 24 to 64 bytes")
+        fail_usage("CBR_SYNC_WEBHOOK_SECRET: expected whsec_ and base64 of 24 to 64 bytes")
 
 
-def _show_played(played: Played) -> None:
+def _show_played(played: InvokeResult) -> None:
     """The outcomes, then what the platform saw."""
-    screen.show_outcomes(played.outcomes)
+    console.show_outcomes(played.outcomes)
     typer.echo(f"{played.kind}: {played.answer}")
     show_error(played)
     if played.error is None and not played.outcomes:
-        screen.print_json(played.reply)
+        console.print_json(played.reply)
 
 
 def _show_simulator(simulator: Simulator, url: str) -> None:
@@ -300,12 +304,12 @@ def _show_simulator(simulator: Simulator, url: str) -> None:
     }
     for key, value in settings.items():
         typer.echo(f"  export {key}={value}")
-    table = screen.rows("vault", "type")
+    table = console.make_table("vault", "type")
     for vault in simulator.vaults:
         state = "" if vault.status == "available" else f", {vault.status}"
-        name = screen.named(vault.name, vault.id)
+        name = console.format_vault(vault.name, vault.id)
         table.add_row(name, f"{vault.cloud_type} {vault.object_type}{state}")
-    screen.console().print("", table, "")
+    console.make_console().print("", table, "")
 
 
 def _show_request(request: Request) -> None:

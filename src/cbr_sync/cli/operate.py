@@ -12,32 +12,33 @@ import typer
 
 from cbr_sync import events
 from cbr_sync.app import App, Keys, Seams
-from cbr_sync.cli import page, screen
-from cbr_sync.cli.common import (
+from cbr_sync.cli import console, html_report
+from cbr_sync.cli.doctor.examine import examine
+from cbr_sync.cli.doctor.finding import Verdict
+from cbr_sync.cli.options import (
     FAILED,
     USAGE,
     AsJson,
     Simulate,
-    as_json_of,
-    environ_with,
-    exit_code_of,
+    build_json,
+    choose_exit_code,
     fail,
+    fail_usage,
+    open_environ,
+    report_errors,
     show_error,
-    stop,
-    told_errors,
 )
-from cbr_sync.cli.doctor import Verdict, examine
 from cbr_sync.local import Platform, play
 from cbr_sync.models import Kind, Status, SyncParam, VaultSelector, vault_id
-from cbr_sync.report import MAX_AGE_HOURS, MAX_HOURS, Report
+from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.reports.models import MAX_AGE_HOURS, MAX_HOURS, Report
 from cbr_sync.settings import HYBRID, Settings
-from cbr_sync.sinks import make_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cbr_sync.app import Session
-    from cbr_sync.local import Played
+    from cbr_sync.local import InvokeResult
 
 RUN_SECONDS = 900.0
 # The most that the settings allow: whoever waits can stop waiting at any time.
@@ -68,7 +69,7 @@ def sync(
 
     Example: cbr-sync sync --hybrid --wait
     """
-    with environ_with(simulate=simulate) as environ, told_errors(as_json=as_json):
+    with open_environ(simulate=simulate) as environ, report_errors(as_json=as_json):
         payload = _payload(vault_ids or [], environ, hybrid=hybrid)
         if dry_run:
             _show_requests(_requests(payload, environ), as_json=as_json)
@@ -76,17 +77,17 @@ def sync(
         if wait:
             environ["CBR_SYNC_WAIT_SECONDS"] = str(WAIT_SECONDS)
         seconds = RUN_SECONDS + (WAIT_SECONDS if wait else 0)
-        with screen.LiveProgress(screen.console(stderr=True), following=wait) as progress:
+        with console.LiveProgress(console.make_console(stderr=True), following=wait) as progress:
             seams = Seams(watch=progress.watch)
             played = _play(payload, environ, seconds, seams)
     if as_json:
-        screen.print_json(as_json_of(played))
+        console.print_json(build_json(played))
     else:
-        screen.show_outcomes(played.outcomes)
+        console.show_outcomes(played.outcomes)
         show_error(played)
     if wait and any(outcome["status"] == Status.ACCEPTED for outcome in played.outcomes):
         fail("not all of them could be followed to their end; `cbr-sync report` tells what came of them")
-    raise typer.Exit(exit_code_of(played))
+    raise typer.Exit(choose_exit_code(played))
 
 
 def vaults(
@@ -101,15 +102,15 @@ def vaults(
     Example: cbr-sync vaults --object-type vmware --tag env=prod
     """
     with (
-        environ_with(simulate=simulate) as environ,
-        told_errors(as_json=as_json),
+        open_environ(simulate=simulate) as environ,
+        report_errors(as_json=as_json),
         _session(environ) as session,
     ):
         found = session.discover(VaultSelector.model_validate(_selector(name, object_type, tag)))
     if as_json:
-        screen.print_json([vault.model_dump(mode="json") for vault in found])
+        console.print_json([vault.model_dump(mode="json") for vault in found])
     else:
-        screen.show_vaults(found)
+        console.show_vaults(found)
 
 
 def report(
@@ -136,27 +137,27 @@ def report(
     """
     asked = {"max_age_hours": max_age_hours, "history_hours": HISTORY_HOURS if html else 0}
     payload = {"report": asked, "vaults": _selector(name, object_type, tag)}
-    with environ_with(simulate=simulate) as environ:
+    with open_environ(simulate=simulate) as environ:
         played = _play(payload, environ, RUN_SECONDS)
     if not played.reports:
         if as_json:
-            screen.print_json(as_json_of(played))
+            console.print_json(build_json(played))
         show_error(played)
-        raise typer.Exit(exit_code_of(played))
+        raise typer.Exit(choose_exit_code(played))
     (found,) = played.reports
     told = Report.model_validate(found)
     if html:
         scope = " and ".join(f"{key} {value}" for key, value in payload["vaults"].items())
-        _write(html, page.render(told, scope))
+        _write(html, html_report.render_page(told, scope))
     if as_json:
-        screen.print_json(found)
+        console.print_json(found)
     elif html:
-        screen.show_sums(told)
-        screen.console().print(f"The page is in {html}", soft_wrap=True, markup=False)
+        console.show_sums(told)
+        console.make_console().print(f"The page is in {html}", soft_wrap=True, markup=False)
     else:
-        screen.show_report(told)
+        console.show_report(told)
     show_error(played)
-    raise typer.Exit(FAILED if told.not_fresh else exit_code_of(played))
+    raise typer.Exit(FAILED if told.not_fresh else choose_exit_code(played))
 
 
 def doctor(simulate: Simulate = False, as_json: AsJson = False) -> None:
@@ -167,20 +168,20 @@ def doctor(simulate: Simulate = False, as_json: AsJson = False) -> None:
     Example: cbr-sync doctor
     """
     findings = []
-    with environ_with(simulate=simulate) as environ:
+    with open_environ(simulate=simulate) as environ:
         for finding in examine(environ):
             findings.append(finding)
             if not as_json:
-                screen.show_finding(finding)
+                console.show_finding(finding)
     if as_json:
-        screen.print_json([finding._asdict() for finding in findings])
+        console.print_json([finding._asdict() for finding in findings])
     failed = any(finding.verdict is Verdict.FAILED for finding in findings)
     raise typer.Exit(USAGE if any(finding.of_settings for finding in findings) else FAILED if failed else 0)
 
 
 def _play(
     payload: dict[str, Any], environ: Mapping[str, str], seconds: float, seams: Seams | None = None
-) -> Played:
+) -> InvokeResult:
     """What comes of this payload in the function itself; what its log would tell is shown by the command."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         return play(payload, Platform.AWS, environ, seams=seams, timeout_seconds=seconds, log=nowhere)
@@ -198,11 +199,11 @@ def _session(environ: Mapping[str, str]) -> Iterator[Session]:
 def _payload(vault_ids: list[str], environ: Mapping[str, str], *, hybrid: bool) -> dict[str, Any]:
     """What a sync asks for, as any event would."""
     if vault_ids and hybrid:
-        stop("name vaults or say --hybrid, not both")
+        fail_usage("name vaults or say --hybrid, not both")
     if not vault_ids and not hybrid:
         vault_ids = [*Settings.load(environ).vaults]
     if not vault_ids and not hybrid:
-        stop("name vaults, or say --hybrid for all of them, or set CBR_SYNC_VAULTS")
+        fail_usage("name vaults, or say --hybrid for all of them, or set CBR_SYNC_VAULTS")
     if hybrid or HYBRID in vault_ids:
         return {"vaults": {}}
     for one in vault_ids:
@@ -214,7 +215,7 @@ def _check_id(text: str) -> None:
     try:
         vault_id(text)
     except ValueError:
-        stop(f"{text!r} is no vault id (a UUID); `cbr-sync vaults` lists them")
+        fail_usage(f"{text!r} is no vault id (a UUID); `cbr-sync vaults` lists them")
 
 
 def _selector(name: str | None, object_type: str | None, tags: list[str] | None) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def _selector(name: str | None, object_type: str | None, tags: list[str] | None)
 def _tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        stop(f"--tag {text}: expected KEY=VALUE")
+        fail_usage(f"--tag {text}: expected KEY=VALUE")
     return key, value
 
 
@@ -254,7 +255,7 @@ def _request(session: Session, param: SyncParam) -> dict[str, Any]:
 
 def _show_requests(requests: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        screen.print_json(requests)
+        console.print_json(requests)
         return
     for request in requests:
         if "skipped" in request:

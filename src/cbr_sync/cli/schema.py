@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from cbr_sync.cloud_events import REJECTED, REPORT, RUN_FINISHED, Rejected, RunFinished
 from cbr_sync.models import Status, SyncOutcome, Timestamp, Trigger, VaultId
-from cbr_sync.report import ReportSums, State, VaultReport
+from cbr_sync.reports.models import ReportSummaryFields, State, VaultReport
+from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, Rejected, RunFinished
 
 
 class _Envelope(BaseModel):
@@ -34,14 +34,14 @@ class VaultNotFresh(VaultReport):
     trigger: Trigger
 
 
-class ReportSummary(ReportSums):
+class ReportSummary(ReportSummaryFields):
     """The sums of a report, and its worst vaults; ``omitted`` counts those of them that are left out."""
 
     vaults: tuple[VaultReport, ...]
     omitted: int
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """The schema of one message, JSON Schema 2020-12: one of several, told apart by ``type``."""
     messages: list[Any] = [
         *(

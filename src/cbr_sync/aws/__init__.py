@@ -1,0 +1,1 @@
+"""The AWS services that cbr-sync calls, without boto3."""

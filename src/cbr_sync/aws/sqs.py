@@ -1,0 +1,118 @@
+"""Amazon SQS in AWS JSON 1.0, without boto3.
+
+Source: SQS API reference; AWS JSON 1.0 protocol; throttling codes of botocore's standard retry mode.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from cbr_sync.aws.sigv4 import SigV4Auth
+from cbr_sync.errors import ApiError, NotAcceptedError, SettingsError
+from cbr_sync.models import Credentials
+from cbr_sync.settings import AWS_KEY_NAMES, queue_region
+from cbr_sync.transport import new_request, redact, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    import httpx
+
+
+HTTP_OK = 200
+
+
+_SERVER_ERROR = 500
+
+
+_RETRYABLE_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KmsThrottled",
+        "LimitExceededException",
+        "OverLimit",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+
+class SqsClient(NamedTuple):
+    """One account's SQS in one region: every call of ours is signed here, and its error translated."""
+
+    client: httpx.Client
+    endpoint: str
+    region: str
+    credentials: Credentials
+    now: Callable[[], datetime]
+
+    def call(self, action: str, body: Mapping[str, Any], *, timeout_seconds: float) -> bytes:
+        """What the service answers to this action, as in ``SendMessageBatch``: the bytes of a JSON object.
+
+        Raises:
+            NotAcceptedError, OutcomeUnknownError: a later attempt may succeed.
+            ApiError: final, with the service's code.
+        """
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"}
+        content = json.dumps(body, separators=(",", ":")).encode()
+        response = send(
+            self.client,
+            new_request("POST", self.endpoint + "/", headers, content),
+            auth=SigV4Auth(self.credentials, self.region, "sqs", self.now),
+            timeout_seconds=timeout_seconds,
+        )
+        if response.status_code != HTTP_OK:
+            raise _build_error(response, self.credentials)
+        return response.content
+
+
+def build_sqs_client(
+    client: httpx.Client, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
+) -> SqsClient:
+    """The way to a queue, with the keys, the region and the endpoint that the standard variables name.
+
+    Raises:
+        SettingsError: there are no keys, or neither URL nor variable tells the region.
+    """
+    missing = [f"{name}: not set; the queue needs it" for name in AWS_KEY_NAMES if not environ.get(name)]
+    region = queue_region({**environ, "CBR_SYNC_SQS_QUEUE_URL": queue_url})
+    if missing or region is None:
+        unknown = "AWS_REGION: not set, and the queue's URL tells no region; set it to the queue's"
+        raise SettingsError(missing if region else [*missing, unknown])
+    url = urlsplit(queue_url)
+    endpoint = environ.get("AWS_ENDPOINT_URL_SQS") or environ.get("AWS_ENDPOINT_URL")
+    key, secret = (environ[name] for name in AWS_KEY_NAMES)
+    credentials = Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None)
+    return SqsClient(client, endpoint or f"{url.scheme}://{url.netloc}", region, credentials, now)
+
+
+def _build_error(response: httpx.Response, credentials: Credentials) -> ApiError:
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    body = body if isinstance(body, dict) else {}
+    typed = body.get("__type") or response.headers.get("x-amzn-errortype") or response.status_code
+    code = str(typed).rpartition("#")[2].partition(":")[0]
+    again = code in _RETRYABLE_CODES or response.status_code >= _SERVER_ERROR
+    return (NotAcceptedError if again else ApiError)(
+        code,
+        redact(str(body.get("message") or body.get("Message") or response.text), credentials),
+        http_status=response.status_code,
+    )

@@ -1,0 +1,1 @@
+"""Events that a platform gave up, read and replayed."""

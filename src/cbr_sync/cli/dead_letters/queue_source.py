@@ -1,0 +1,160 @@
+"""A queue of dead-lettered events."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
+
+from cbr_sync.app import App
+from cbr_sync.aws.sqs import build_sqs_client
+from cbr_sync.errors import (
+    ApiError,
+    RetryableError,
+    SettingsError,
+)
+from cbr_sync.local import TIMEOUT_SECONDS
+from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cbr_sync.app import Seams
+from cbr_sync.cli.dead_letters.formats import DeadLetter, QueueMessage
+
+_BATCH = 10
+
+
+# A batch is played one after the other, and each letter has a run's time.
+_HELD_SECONDS = 3 * _BATCH * int(TIMEOUT_SECONDS)
+
+
+_PATIENCE_SECONDS = 30.0
+
+
+class _Received(BaseModel):
+    messages: list[QueueMessage] = Field(default_factory=list, alias="Messages")
+
+
+class DeadLetterQueue:
+    """A queue of dead letters, each received once in a run: deleted one by one, or seen again at its end.
+
+    Inside ``with`` what was received is held; at its end, however it comes, what was not deleted is let go.
+    """
+
+    def __init__(
+        self,
+        queue_url: str,
+        environ: Mapping[str, str],
+        *,
+        seams: Seams | None = None,
+        wait_seconds: int = 1,
+    ) -> None:
+        """Prepare the way to a queue; ``wait_seconds`` is how long an empty one is waited at.
+
+        Raises:
+            SettingsError: naming what is wrong with the settings, the URL or the keys.
+        """
+        settings = _load_settings_for(queue_url, environ)
+        self._app = App(settings, environ, make_logger(environ), seams)
+        self._sqs = build_sqs_client(self._app.http, queue_url, environ, self._app.now)
+        self._url = queue_url
+        self._wait_seconds = wait_seconds
+        account, _, name = urlsplit(queue_url).path.strip("/").rpartition("/")
+        self._arn = f"arn:aws:sqs:{self._sqs.region}:{account.rpartition('/')[2]}:{name}"
+        # A FIFO queue keeps back what follows a message that is held: its order holds, one by one.
+        self._batch = 1 if queue_url.endswith(".fifo") else _BATCH
+        self._held: dict[str, str] = {}
+        self._deleted: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+        self._app.close()
+
+    def receive(self, limit: int | None = None) -> Iterator[DeadLetter]:
+        """The letters, until there are no more of them, or so many.
+
+        Raises:
+            ApiError: and its kinds, with the code of SQS.
+        """
+        seen: set[str] = set()
+        while limit is None or len(seen) < limit:
+            messages = self._receive(self._batch if limit is None else min(self._batch, limit - len(seen)))
+            if not messages:
+                return
+            for message in messages:
+                if message.message_id in self._deleted:  # a standard queue may deliver it all the same
+                    self._call("DeleteMessage", ReceiptHandle=message.receipt_handle)
+                else:
+                    self._held[message.message_id] = message.receipt_handle
+            new = [message for message in messages if message.message_id not in seen]
+            seen.update(message.message_id for message in new)
+            yield from (message.letter(self._arn) for message in new)
+
+    def delete(self, letter: DeadLetter) -> None:
+        """Take a letter that was served out of the queue.
+
+        Raises:
+            ApiError: and its kinds; it is still there then.
+        """
+        self._call("DeleteMessage", ReceiptHandle=self._held[letter.name])
+        del self._held[letter.name]
+        self._deleted.add(letter.name)
+
+    def release(self) -> None:
+        """Let everybody see what was not deleted; what cannot be let go is seen half an hour later."""
+        entries = [
+            {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+            for number, receipt in enumerate(self._held.values())
+        ]
+        with contextlib.suppress(ApiError):
+            for start in range(0, len(entries), _BATCH):
+                self._call("ChangeMessageVisibilityBatch", Entries=entries[start : start + _BATCH])
+        self._held.clear()
+
+    def _receive(self, most: int) -> Sequence[QueueMessage]:
+        answer = self._call(
+            "ReceiveMessage",
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=_HELD_SECONDS,
+            WaitTimeSeconds=self._wait_seconds,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        try:
+            return _Received.model_validate_json(answer).messages
+        except ValidationError as error:
+            message = "the queue's answer is not that of ReceiveMessage"
+            raise ApiError("CbrSync.UnreadableAnswer", message) from error
+
+    def _call(self, action: str, **body: Any) -> bytes:
+        retry, timeout = self._app.retry, self._wait_seconds + self._app.settings.request_timeout_seconds
+        return retry.call(
+            lambda: self._sqs.call(action, {"QueueUrl": self._url, **body}, timeout_seconds=timeout),
+            until=retry.clock() + _PATIENCE_SECONDS,
+            retry_on=RetryableError,
+        )
+
+
+def _load_settings_for(queue_url: str, environ: Mapping[str, str]) -> Settings:
+    """The settings, and the queue's URL checked as that of the sink is.
+
+    Raises:
+        SettingsError: one of them is wrong.
+    """
+    settings, name = Settings.load(environ), "CBR_SYNC_SQS_QUEUE_URL"
+    try:
+        checked = Settings.load({**environ, name: queue_url})
+    except SettingsError as error:
+        raise SettingsError([line.replace(name, "the queue") for line in error.mistakes]) from None
+    if settings.sqs_queue_url == checked.sqs_queue_url:
+        raise SettingsError(
+            [f"the queue: found that of {name}, whose messages are outcomes, not dead letters"]
+        )
+    return settings

@@ -1,0 +1,1 @@
+"""Check a set-up, and say what to do."""

@@ -1,0 +1,1 @@
+"""The APIs of Huawei Cloud that cbr-sync calls, and their signature."""

@@ -1,0 +1,103 @@
+"""CloudWatch metrics of one run: a log line in the embedded metric format (EMF).
+
+Source: CloudWatch User Guide, "Embedding metrics within logs".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cbr_sync.models import Kind, Status
+from cbr_sync.settings import service_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cbr_sync.models import SyncOutcome
+    from cbr_sync.reports.models import Report
+
+
+NAMESPACE = "cbr-sync"
+
+
+ATTEMPTS = "Attempts"
+
+
+DURATION = "Duration"
+
+
+COLD_START = "ColdStart"
+
+
+SCHEDULED_RUNS = "ScheduledRuns"
+
+
+STALE_VAULTS = "StaleVaults"
+
+
+OLDEST_SYNC_AGE = "OldestSyncAgeHours"
+
+
+# The same of the reports that come by the clock: what somebody asks for meanwhile moves no alarm.
+SCHEDULED_STALE_VAULTS = "ScheduledStaleVaults"
+
+
+# One for each status: SyncsAccepted, SyncsAlreadyRunning ...
+OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
+
+
+_BY_THE_CLOCK = (Kind.SCHEDULE, Kind.TIMER)
+
+
+_TRUE = ("1", "true", "t", "yes", "y", "on")
+
+
+class RunMetrics:
+    """Counts what came of one run; its one dimension is the service.
+
+    A status that no sync had is left out, since CloudWatch bills a metric for each hour that it was sent in.
+    Powertools' own variables (POWERTOOLS_METRICS_NAMESPACE, POWERTOOLS_METRICS_DISABLED, ...) mean what they
+    always mean.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+        self._environ = environ
+        self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
+        self._oldest: float | None = None
+
+    def count(self, outcomes: Sequence[SyncOutcome], reports: Sequence[Report]) -> None:
+        """Take these into account; of several reports the worst numbers count."""
+        if any(outcome.trigger.kind in _BY_THE_CLOCK for outcome in outcomes):
+            self._counts[SCHEDULED_RUNS] = 1
+        for outcome in outcomes:
+            self._counts[OF_STATUS[outcome.status]] += 1
+            self._counts[ATTEMPTS] += outcome.attempts
+        for report in reports:
+            self._most(STALE_VAULTS, len(report.not_fresh))
+            if report.trigger.kind in _BY_THE_CLOCK:
+                self._most(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
+        ages = [report.oldest_sync_age_hours for report in reports]
+        self._oldest = max((age for age in ages if age is not None), default=None)
+
+    def _most(self, name: str, count: int) -> None:
+        self._counts[name] = max(self._counts[name], count)
+
+    def flush(self, seconds: float) -> None:
+        """Write the line, for a run that took so long."""
+        environ = self._environ
+        if environ.get("POWERTOOLS_METRICS_DISABLED", "").lower() in _TRUE:
+            return
+        # Here, not above: Powertools is imported by the first event, not with this package.
+        from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit  # noqa: PLC0415
+
+        metrics = EphemeralMetrics(
+            namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
+            service=service_name(environ),
+        )
+        metrics.add_metric(DURATION, MetricUnit.Milliseconds, round(seconds * 1000, 1))
+        for name, count in self._counts.items():
+            metrics.add_metric(name, MetricUnit.Count, count)
+        if self._oldest is not None:
+            metrics.add_metric(OLDEST_SYNC_AGE, MetricUnit.NoUnit, self._oldest)
+        metrics.flush_metrics()

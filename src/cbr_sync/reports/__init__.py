@@ -1,0 +1,1 @@
+"""How each vault stands."""

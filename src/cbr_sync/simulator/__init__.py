@@ -1,0 +1,1 @@
+"""A simulated CBR: for tests, demos and trying things without an account."""

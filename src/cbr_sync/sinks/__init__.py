@@ -1,0 +1,1 @@
+"""Where outcomes and reports are sent."""

@@ -1,0 +1,37 @@
+"""The log as a sink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cbr_sync.sinks.messages import is_trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aws_lambda_powertools import Logger
+
+    from cbr_sync.sinks.messages import CloudEvent
+
+
+class LogSink:
+    """One JSON line on stdout for each event, under the key ``outcome``; trouble at level WARNING.
+
+    ``trigger_id``, ``vault_id`` and ``operation_log_id`` stand beside it, to search the log by.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+        """Write the lines; ``until`` does not matter to a log."""
+        del until
+        for event in events:
+            write = self._logger.warning if is_trouble(event) else self._logger.info
+            write(event["type"], extra={"outcome": event, **_search_keys(event["data"])})
+
+
+def _search_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {name: data[name] for name in ("vault_id", "operation_log_id") if name in data}
+    trigger_id = data["trigger"]["id"] if "trigger" in data else data.get("id")
+    return keys | ({"trigger_id": trigger_id} if trigger_id else {})

@@ -1,0 +1,195 @@
+"""What is emitted: CloudEvents, and whether one of them tells of trouble.
+
+Source of the envelope: CloudEvents 1.0.2, JSON event format.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
+
+from cbr_sync.models import OutcomeError, Status, rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from cbr_sync.errors import ApiError, EventError
+    from cbr_sync.models import SyncOutcome, Trigger
+    from cbr_sync.reports.models import Report
+
+
+CloudEvent = dict[str, Any]
+
+
+REJECTED = "cbr-sync.trigger.rejected.v1"
+
+
+RUN_FINISHED = "cbr-sync.run.finished.v1"
+
+
+REPORT = "cbr-sync.report"
+
+
+# The least that a sink takes is EventGrid's 64 KB for one event, here in its longest form of JSON.
+MAX_BYTES = 64_000
+
+
+WORST_FIRST = (
+    *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
+    *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
+)
+
+
+_RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
+
+
+# The states of vaults stand here as words: their models are for reports alone.
+_TROUBLE = frozenset({"failed", "timed_out", "unfinished", "partial", "failing", "never", "stale", "unknown"})
+
+
+class Rejected(TypedDict):
+    """An event that could not be read: what was wrong, never its payload."""
+
+    kind: str
+    id: str
+    error: str
+
+
+class RunVault(TypedDict):
+    """One outcome of a run, in short."""
+
+    vault_id: str
+    status: Status
+    operation_log_id: str | None
+    error: OutcomeError | None
+
+
+class RunFinished(TypedDict):
+    """What came of one run: ``vaults`` holds the worst first, and ``omitted`` counts those left out of it."""
+
+    run_id: str
+    counts: dict[Status, int]
+    rejected: int
+    vaults: list[RunVault]
+    omitted: int
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What one run has to tell: outcomes, reports, and the triggers that could not be served, with why."""
+
+    outcomes: list[SyncOutcome] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    rejected: list[tuple[Trigger, EventError | ApiError]] = field(default_factory=list)
+
+    def cloud_events(self, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
+        """All of it; the sums of a run with more than one vault, and of reports, come first.
+
+        Where a sink runs out of time, it has them at least.
+        """
+        if len({outcome.vault_id for outcome in self.outcomes}) > 1:
+            yield build_run_finished_event(run_id, self.outcomes, len(self.rejected), source, now)
+        for outcome in self.outcomes:
+            yield build_outcome_event(outcome, source)
+        for trigger, why in self.rejected:
+            yield build_rejected_event(trigger, str(why), source, now)
+        for report in self.reports:
+            yield from build_report_events(report, source)
+
+
+def build_outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
+    """The outcome as a CloudEvent whose id is the same whenever the same outcome is emitted again."""
+    data = outcome.model_dump(mode="json")
+    identity = [data["trigger"], *_identity(outcome)]
+    kind = f"cbr-sync.checkpoint.sync.{outcome.status}.v1"
+    return _build_event(kind, source, identity, data["started_at"], data, subject=outcome.vault_id)
+
+
+def build_rejected_event(trigger: Trigger, why: str, source: str, now: datetime) -> CloudEvent:
+    """A CloudEvent that tells of an event which could not be read; see ``Rejected``."""
+    told = trigger.model_dump(mode="json")
+    data: Rejected = {"kind": told["kind"], "id": told["id"], "error": why}
+    return _build_event(REJECTED, source, [told, why], rfc3339(now), data)
+
+
+def build_run_finished_event(
+    run_id: str, outcomes: Sequence[SyncOutcome], rejected: int, source: str, now: datetime
+) -> CloudEvent:
+    """A CloudEvent that tells of a whole run, in at most 64 KB; see ``RunFinished``."""
+    worst_first = sorted(outcomes, key=lambda outcome: _RANK[outcome.status])
+    rows = [_build_run_vault(outcome) for outcome in worst_first]
+    counts = Counter(outcome.status for outcome in worst_first)
+    data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
+    identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
+    return _shorten_event(_build_event(RUN_FINISHED, source, identity, rfc3339(now), data))
+
+
+def _build_run_vault(outcome: SyncOutcome) -> dict[str, Any]:
+    """See ``RunVault``; by hand, since whole outcomes are dumped already, one by one."""
+    return {
+        "vault_id": outcome.vault_id,
+        "status": outcome.status,
+        "operation_log_id": outcome.operation_log_id,
+        "error": outcome.error.model_dump(mode="json") if outcome.error else None,
+    }
+
+
+def _identity(outcome: SyncOutcome) -> list[str | None]:
+    """What makes an outcome another one, beside its trigger."""
+    error = outcome.error.code if outcome.error else None
+    return [outcome.vault_id, outcome.status, outcome.operation_log_id, error]
+
+
+def build_report_events(report: Report, source: str) -> Iterator[CloudEvent]:
+    """A CloudEvent that sums all up, in at most 64 KB, then one for each vault that is not fresh."""
+    sums = report.model_dump(mode="json", exclude={"vaults", "history", "history_omitted"})
+    trigger = sums["trigger"]
+    rows = [vault.model_dump(mode="json") for vault in report.not_fresh]
+    data = {**sums, "vaults": rows, "omitted": 0}
+    yield _shorten_event(_build_event(REPORT, source, [REPORT, trigger, sums["counts"]], sums["at"], data))
+    for row in rows:
+        kind = f"cbr-sync.vault.{row['state']}"
+        data = {**row, "max_age_hours": report.max_age_hours, "trigger": trigger}
+        identity = [kind, trigger, row["vault_id"]]
+        yield _build_event(kind, source, identity, sums["at"], data, subject=row["vault_id"])
+
+
+def is_trouble(event: CloudEvent) -> bool:
+    """Whether somebody should look at it: the words of its status, its state or its counts say so."""
+    data: Mapping[str, Any] = event["data"]
+    words = {data.get("status"), data.get("state"), *data.get("counts", ())}
+    return event["type"] == REJECTED or bool(data.get("rejected")) or not _TROUBLE.isdisjoint(words)
+
+
+def _build_event(
+    kind: str, source: str, identity: list[Any], time: str, data: Any, subject: str | None = None
+) -> CloudEvent:
+    name = json.dumps([source, *identity], sort_keys=True)
+    return {
+        "specversion": "1.0",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+        "source": source,
+        "type": kind,
+        **({"subject": subject} if subject else {}),
+        "time": time,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+
+
+def _shorten_event(event: CloudEvent) -> CloudEvent:
+    """The event with as many of its vaults as fit; ``omitted`` counts the others."""
+    data = event["data"]
+    rows = data["vaults"]
+    # No number of omitted ones is longer than that of all.
+    left = MAX_BYTES - len(json.dumps({**event, "data": {**data, "vaults": [], "omitted": len(rows)}}))
+    sizes = accumulate(len(json.dumps(row)) + len(", ") for row in rows)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= left, sizes))
+    return {**event, "data": {**data, "vaults": rows[:fitting], "omitted": len(rows) - fitting}}

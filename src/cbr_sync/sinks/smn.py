@@ -1,0 +1,76 @@
+"""Simple Message Notification as a sink: PublishMessage.
+
+Source: SMN API reference, PublishMessage; its subject holds at most 512 bytes, its message 256 KB.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from cbr_sync.errors import ApiError, SinkError
+from cbr_sync.sinks.messages import REJECTED, REPORT, is_trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cbr_sync.huawei.client import ProjectClient
+    from cbr_sync.sinks.messages import CloudEvent
+
+
+class _PublishMessageResponse(BaseModel):
+    message_id: str
+
+
+class SmnSink:
+    """Publishes each event as one message, with a subject that a person can read.
+
+    With ``problems_only`` it stays quiet about what went well.
+    """
+
+    def __init__(
+        self, project: ProjectClient, endpoint: str, topic_urn: str, *, problems_only: bool = False
+    ) -> None:
+        self._project = project
+        self._problems_only = problems_only
+        topic = quote(topic_urn, safe="")
+        self._url = f"{endpoint}/v2/{project.project_id}/notifications/topics/{topic}/publish"
+
+    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+        """Publish all events, in order.
+
+        Raises:
+            SinkError: some were not taken, with the service's code.
+        """
+        lost = []
+        for event in events:
+            if self._problems_only and not is_trouble(event):
+                continue
+            try:
+                self._publish(event, until)
+            except ApiError as error:
+                lost.append(f"{event['id']}: {error}")
+        if lost:
+            raise SinkError(f"{len(lost)} messages not taken: {lost[0]}")
+
+    def _publish(self, event: CloudEvent, until: float) -> None:
+        body = {"subject": build_subject(event), "message": json.dumps(event, ensure_ascii=False)}
+        self._project.try_again(
+            lambda: self._project.post(_PublishMessageResponse, self._url, body, until), until
+        )
+
+
+def build_subject(event: CloudEvent) -> str:
+    """What a person reads first, as in ``cbr-sync: failed: vault 8d3a8b28-...``."""
+    data = event["data"]
+    if event["type"] == REJECTED:
+        return "cbr-sync: an event was rejected"
+    if "counts" in data:
+        what = "report" if event["type"] == REPORT else "run finished"
+        counts = [f"{count} {word.replace('_', ' ')}" for word, count in data["counts"].items()]
+        return f"cbr-sync: {what}: {', '.join(counts) or 'nothing'}"
+    word = data.get("status") or data["state"]
+    return f"cbr-sync: {word.replace('_', ' ')}: vault {data.get('name') or event['subject']}"

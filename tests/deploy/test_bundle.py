@@ -1,0 +1,119 @@
+"""What is shipped: complete, lean, compiled, and the same bytes for the same input."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import bundle
+from support.imports import find_imports
+
+NEVER = ("boto3", "botocore", "typer", "rich", "click", "pytest", "tests", "huaweicloudsdkcore", "bin", "pip")
+
+
+def names_in(path: Path) -> list[str]:
+    """The files in a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+@pytest.fixture(params=sorted(bundle.ZIPS))
+def shipped(request: pytest.FixtureRequest, zips: Path) -> Path:
+    """Each zip."""
+    return zips / str(request.param)
+
+
+def imported_from(entry_points: set[str]) -> set[str]:
+    """The modules that these lead to, directly or not."""
+    seen: set[str] = set()
+    while entry_points:
+        seen |= entry_points
+        entry_points = set[str]().union(*(find_imports(module) for module in entry_points)) - seen
+    return seen
+
+
+def test_what_runs_is_in_and_nothing_else_of_ours(shipped: Path) -> None:
+    """The modules that the doors lead to; the simulator and the command line are for people."""
+    ours = {name for name in names_in(shipped) if name.startswith("cbr_sync/") and name.endswith(".py")}
+    expected = imported_from({"aws_lambda", "functiongraph"}) | {"__init__"}
+    assert ours == {f"cbr_sync/{module.replace('.', '/')}.py" for module in expected}
+    assert "index.py" in names_in(shipped)
+
+
+def test_nothing_for_people_or_of_the_building_machine_is_in(shipped: Path) -> None:
+    """No test, no command line, no SDK; no script with the path of an interpreter, no list of pip's."""
+    names = names_in(shipped)
+    assert {name.partition("/")[0] for name in names}.isdisjoint(NEVER)
+    assert not [name for name in names if name.endswith(("/RECORD", "/INSTALLER", "/direct_url.json"))]
+
+
+def test_what_is_pinned_is_in_for_the_right_machine(shipped: Path) -> None:
+    """Every package in its version; compiled parts for Linux, Python 3.12 and this architecture."""
+    names = names_in(shipped)
+    for name, version in bundle.pins(bundle.REQUIREMENTS).items():
+        assert f"{name.replace('-', '_')}-{version}.dist-info/METADATA" in names
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[bundle.ZIPS[shipped.name]]
+    assert [name for name in names if name.endswith(".so")] == [
+        f"pydantic_core/_pydantic_core.cpython-312-{machine}-linux-gnu.so"
+    ]
+
+
+def test_the_authorities_lie_one_by_one(shipped: Path) -> None:
+    """So that a cold start reads only the one it needs."""
+    names = [name for name in names_in(shipped) if name.startswith("cbr_sync/authorities/")]
+    assert len(names) > 100
+    assert all(re.fullmatch(r"cbr_sync/authorities/[0-9a-f]{8}\.\d", name) for name in names)
+
+
+def test_each_zip_is_small(shipped: Path) -> None:
+    """It is uploaded and, at each cold start, fetched."""
+    assert shipped.stat().st_size < 15_000_000
+
+
+@pytest.mark.usefixtures("runtime_python")
+def test_every_module_has_bytecode_that_is_never_checked(shipped: Path) -> None:
+    """Flags 0b01: by hash, unchecked (PEP 552); it names no folder of the building machine."""
+    with zipfile.ZipFile(shipped) as archive:
+        names = set(archive.namelist())
+        for name in sorted(name for name in names if name.endswith(".py")):
+            folder, _, file = name.rpartition("/")
+            compiled = f"{folder}/__pycache__/{file[:-3]}.cpython-312.pyc".lstrip("/")
+            assert compiled in names
+            content = archive.read(compiled)
+            assert struct.unpack("<I", content[4:8]) == (0b01,)
+            assert str(bundle.ROOT).encode() not in content
+            assert b"/tmp/" not in content or b"/tmp/" in archive.read(name)
+
+
+def test_the_same_input_gives_the_same_bytes(zips: Path, tmp_path: Path) -> None:
+    """Built again in another folder by another process."""
+    command = [sys.executable, str(bundle.ROOT / "deploy" / "bundle.py"), "zips", str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for name in bundle.ZIPS:
+        assert (tmp_path / name).read_bytes() == (zips / name).read_bytes()
+        assert re.search(rf"{name} +\d\.\d MB +\d+\.\d MB +\d+  [0-9a-f]{{12}}", printed)
+
+
+def test_a_wrong_command_says_what_to_say() -> None:
+    """No traceback for a typo."""
+    assert bundle.main(["tree", "x", "riscv"]) == (
+        "found ['tree', 'x', 'riscv']; say: zips FOLDER, or: tree FOLDER arm64|x86_64"
+    )
+
+
+def test_without_the_runtimes_python_it_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It builds all the same, and tells what that costs."""
+    monkeypatch.setattr(bundle, "RUNTIME", "3.99")
+    assert bundle.find_python() is None
+    (tmp_path / "module.py").write_text("x = 1\n", encoding="utf-8")
+    bundle._compile(tmp_path)  # noqa: SLF001 - the whole build would fetch its packages again
+    assert "No Python 3.99 found" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.pyc"))

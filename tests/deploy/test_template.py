@@ -1,0 +1,321 @@
+"""The SAM template and the event files keep the rules that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from cbr_sync import events
+from cbr_sync.models import Kind, Status
+from cbr_sync.monitoring.metrics import (
+    ATTEMPTS,
+    COLD_START,
+    DURATION,
+    NAMESPACE,
+    OF_STATUS,
+    OLDEST_SYNC_AGE,
+    SCHEDULED_RUNS,
+    SCHEDULED_STALE_VAULTS,
+    STALE_VAULTS,
+)
+from cbr_sync.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+TEMPLATE: dict[str, Any] = cfn_yaml.load(str(ROOT / "template.yaml"))
+RESOURCES = TEMPLATE["Resources"]
+FUNCTION = RESOURCES["Function"]["Properties"]
+SCHEDULE = FUNCTION["Events"]["Nightly"]["Properties"]
+REPORT_SCHEDULE = FUNCTION["Events"]["Morning"]["Properties"]
+WORK = FUNCTION["Events"]["Work"]["Properties"]
+WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
+QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
+ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+OUR_METRICS = {
+    *OF_STATUS.values(),
+    *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, OLDEST_SYNC_AGE),
+    SCHEDULED_STALE_VAULTS,
+}
+
+
+def statements() -> Iterator[dict[str, Any]]:
+    """Every statement of every policy in the template."""
+    for resource in RESOURCES.values():
+        for policy in resource["Properties"].get("Policies", []):
+            yield from policy["PolicyDocument"]["Statement"]
+
+
+def test_the_handler_is_the_one_that_stands_in_the_code() -> None:
+    """A renamed module or function would be found by the first schedule otherwise."""
+    assert FUNCTION["Handler"] == "cbr_sync.aws_lambda.handler"
+    module, _, function = FUNCTION["Handler"].rpartition(".")
+    source = ROOT / FUNCTION["CodeUri"] / f"{module.replace('.', '/')}.py"
+    nodes = ast.parse(source.read_text(encoding="utf-8")).body
+    assert function in {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_variable_is_a_setting() -> None:
+    """The function refuses names it does not know."""
+    known = {field.alias for field in Settings.model_fields.values()}
+    variables = FUNCTION["Environment"]["Variables"]
+    assert {name for name in variables if name.startswith("CBR_SYNC_")} <= known
+
+
+def test_the_settings_it_makes_are_right() -> None:
+    """With parameters as a first deployment leaves them, the function starts."""
+    variables = {
+        "CBR_SYNC_REGION": "cn-north-4",
+        "CBR_SYNC_PROJECT_ID": "0123456789abcdef0123456789abcdef",
+        "CBR_SYNC_WAIT_SECONDS": str(TEMPLATE["Parameters"]["WaitSeconds"]["Default"]),
+        "CBR_SYNC_VAULTS": "8d3a8b28-a697-41e2-8d5d-903669f8a02d, 2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02",
+        "CBR_SYNC_ALLOWED_VAULTS": TEMPLATE["Parameters"]["AllowedVaults"]["Default"],
+        "CBR_SYNC_SECRET_ID": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf",
+        "CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-ResultQueue-Ab3",
+        "CBR_SYNC_PING_URL": TEMPLATE["Parameters"]["PingUrl"]["Default"],
+    }
+    assert variables.keys() == {n for n in FUNCTION["Environment"]["Variables"] if n.startswith("CBR_")}
+    given_by_lambda = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
+    assert len(Settings.load({**variables, **given_by_lambda}).vaults) == 2
+
+
+@pytest.mark.parametrize("statement", list(statements()), ids=lambda statement: str(statement["Action"]))
+def test_no_right_reaches_further_than_needed(statement: dict[str, Any]) -> None:
+    """No wildcard action, and no resource but those of this stack and the one secret."""
+    assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
+
+
+def test_the_secrets_arn_names_one_secret() -> None:
+    """It becomes a policy's resource, so a wildcard or a partial ARN stops the deployment."""
+    pattern = TEMPLATE["Parameters"]["SecretArn"]["AllowedPattern"]
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+    assert re.fullmatch(pattern, f"{arn}cbr-sync-AbCdEf")
+    assert not any(
+        re.fullmatch(pattern, arn + rest) for rest in ("*", "cbr-sync-*", "cbr-sync-??????", "cbr")
+    )
+
+
+def test_the_role_is_given_so_that_sam_adds_none() -> None:
+    """SAM's own policies allow writing any log and reading any queue."""
+    assert "Fn::GetAtt" in FUNCTION["Role"]
+    assert "Policies" not in FUNCTION
+    assert not any("ManagedPolicyArns" in resource["Properties"] for resource in RESOURCES.values())
+    assert "Fn::GetAtt" in SCHEDULE["RoleArn"]
+
+
+@pytest.mark.parametrize(("event", "name"), [(SCHEDULE, "Schedule"), (REPORT_SCHEDULE, "ReportSchedule")])
+def test_a_schedule_has_six_fields_and_a_time_zone(event: dict[str, Any], name: str) -> None:
+    """EventBridge's cron has a year; five fields fail only at deployment."""
+    assert event["ScheduleExpression"] == {"Ref": name}
+    schedule = TEMPLATE["Parameters"][name]
+    assert re.fullmatch(schedule["AllowedPattern"], schedule["Default"])
+    assert not re.fullmatch(schedule["AllowedPattern"], "cron(0 3 * * ?)")
+    assert event["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
+    assert TEMPLATE["Parameters"]["ScheduleTimezone"]["Default"]
+
+
+def test_two_stacks_do_not_fight_over_the_schedules_name() -> None:
+    """SAM names it after the logical ids, the same in every stack of an account and region."""
+    assert SCHEDULE["OmitName"] is True
+    assert REPORT_SCHEDULE["OmitName"] is True
+
+
+def test_the_schedules_input_is_read_as_a_schedule() -> None:
+    """Its own keys are taken out, what is left is an empty payload: the default vaults."""
+    event = json.loads(SCHEDULE["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-23T03:00:00Z"))
+    (message,) = events.messages(event, "request-1")
+    assert message.trigger.kind is Kind.SCHEDULE
+    assert message.trigger.time is not None
+    assert message.payload == {}
+    assert event.keys() == {"trigger", "scheduled_time", "schedule_arn"}
+
+
+def test_the_reports_input_is_read_as_a_report() -> None:
+    """On all hybrid vaults, with the limit that the operator chose."""
+    text = REPORT_SCHEDULE["Input"]["Fn::Sub"]
+    hours = str(TEMPLATE["Parameters"]["MaxAgeHours"]["Default"])
+    filled = text.replace("${MaxAgeHours}", hours).replace(
+        "<aws.scheduler.scheduled-time>", "2026-11-23T09:00:00Z"
+    )
+    (message,) = events.messages(json.loads(filled), "request-1")
+    assert message.trigger.kind is Kind.SCHEDULE
+    assert message.trigger.time is not None
+    asked = events.asked(message, default_vaults=(), allowed_vaults=())
+    assert asked.report is not None
+    assert asked.report.max_age_hours == 26
+    assert str(asked.selector) == "at all"
+
+
+def test_no_event_is_lost_silently() -> None:
+    """Schedules and asynchronous invokes are retried, and end in a queue."""
+    failure_queue = {"Fn::GetAtt": ["FailureQueue", "Arn"]}
+    for schedule in (SCHEDULE, REPORT_SCHEDULE):
+        assert schedule["DeadLetterConfig"]["Arn"] == failure_queue
+        assert schedule["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    assert FUNCTION["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"] == failure_queue
+
+
+def test_a_message_comes_back_only_when_its_batch_is_over() -> None:
+    """Six timeouts, as Lambda advises; what comes back too often ends in a queue of its own."""
+    queue = RESOURCES["WorkQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * FUNCTION["Timeout"] + WORK.get(
+        "MaximumBatchingWindowInSeconds", 0
+    )
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["WorkDeadLetterQueue", "Arn"]}
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+
+
+def test_only_what_failed_in_a_batch_comes_back() -> None:
+    """The handler answers with the messages that it hands back, and few batches go at once."""
+    assert WORK["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert WORK["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkConcurrency"}}
+    assert TEMPLATE["Parameters"]["WorkConcurrency"]["MinValue"] >= 2, "SQS's least"
+
+
+def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
+    """Only POSTs to one path get through, so many in a second; no URL leads around the gateway."""
+    assert (WEBHOOK["Method"], WEBHOOK["Path"]) == ("POST", "/sync")
+    throttling = RESOURCES["WebhookApi"]["Properties"]["DefaultRouteSettings"]
+    assert throttling.keys() == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    assert set(map(str, throttling.values())) == {"{'Ref': 'WebhooksPerSecond'}"}
+    assert WEBHOOK["ApiId"] == {"Ref": "WebhookApi"}
+    assert "FunctionUrlConfig" not in FUNCTION
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_says_what_it_means_and_tells_the_topic(name: str) -> None:
+    """It watches something of this stack that exists; without a topic it is still seen on the dashboard."""
+    alarm = RESOURCES[name]["Properties"]
+    assert alarm["AlarmDescription"]
+    assert alarm["AlarmActions"] == {
+        "Fn::If": ["Alarming", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]
+    }
+    (dimension,) = alarm["Dimensions"]
+    if alarm["Namespace"] == NAMESPACE:
+        assert alarm["MetricName"] in OUR_METRICS
+        assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
+    else:
+        (target,) = dimension["Value"].values()
+        assert (target if isinstance(target, str) else target[0]) in RESOURCES
+
+
+def test_each_way_to_fail_has_its_alarm() -> None:
+    """Given up, turned away, failed at the API, not finished, and silence."""
+    watched = {
+        (RESOURCES[n]["Properties"]["Namespace"], RESOURCES[n]["Properties"]["MetricName"]) for n in ALARMS
+    }
+    trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
+    assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
+    assert (NAMESPACE, SCHEDULED_STALE_VAULTS) in watched
+    assert {("AWS/Lambda", name) for name in ("Errors", "Throttles")} <= watched
+    depth = "ApproximateNumberOfMessagesVisible"
+    deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
+    named = {str(RESOURCES[n]["Properties"]["Dimensions"][0]["Value"]) for n in deep}
+    assert named == {
+        f"{{'Fn::GetAtt': ['{queue}', 'QueueName']}}" for queue in ("FailureQueue", "WorkDeadLetterQueue")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("QuietAlarm", SCHEDULED_RUNS), ("QuietReportAlarm", SCHEDULED_STALE_VAULTS)]
+)
+def test_silence_is_an_alarm(name: str, metric: str) -> None:
+    """No run is no data, and that is what it is for; so is no report."""
+    quiet = RESOURCES[name]["Properties"]
+    assert quiet["TreatMissingData"] == "breaching"
+    assert (quiet["Namespace"], quiet["MetricName"]) == (NAMESPACE, metric)
+    assert (quiet["ComparisonOperator"], quiet["Threshold"]) == ("LessThanThreshold", 1)
+    assert (quiet["Period"], quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
+    assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
+        "CloudWatch's most"
+    )
+
+
+def test_the_other_alarms_stay_quiet_without_data() -> None:
+    """Most of what they watch is sent only when it happens."""
+    others = {name: RESOURCES[name]["Properties"]["TreatMissingData"] for name in ALARMS}
+    del others["QuietAlarm"], others["QuietReportAlarm"]
+    assert others.pop("StaleVaultsAlarm") == "ignore", "the last report holds until the next one"
+    assert set(others.values()) == {"notBreaching"}
+
+
+def test_three_unfinished_runs_in_an_hour_are_an_alarm_however_close() -> None:
+    """Lambda repeats a run after one and two minutes, so they fall into one period; a run sends it once."""
+    unfinished = RESOURCES["UnfinishedAlarm"]["Properties"]
+    assert (unfinished["Statistic"], unfinished["Period"], unfinished["Threshold"]) == (
+        "SampleCount",
+        3600,
+        2,
+    )
+    assert unfinished["EvaluationPeriods"] == 1
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard's body, with names in the place of what CloudFormation fills in."""
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    content: dict[str, Any] = json.loads(re.sub(r"\$\{([A-Za-z:.]+)\}", r"\1", body))
+    return content
+
+
+def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
+    """A widget with a misspelt name stays empty, and nobody notices."""
+    widgets = dashboard()["widgets"]
+    shown = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert shown == [[f"{name}.Arn" for name in ALARMS]]
+    metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
+    ours = {row[1] for row in metrics if row[0] == NAMESPACE}
+    assert {*OF_STATUS.values(), SCHEDULED_STALE_VAULTS, OLDEST_SYNC_AGE} <= ours <= OUR_METRICS
+    for _, _, dimension, value, *_ in metrics:
+        assert dimension in {"service", "FunctionName", "QueueName", "ApiId"}
+        assert value == "AWS::StackName" or value.partition(".")[0] in RESOURCES
+
+
+def test_the_dashboards_widgets_do_not_overlap() -> None:
+    """CloudWatch would move them about."""
+    taken: set[tuple[int, int]] = set()
+    for widget in dashboard()["widgets"]:
+        right, bottom = widget["x"] + widget["width"], widget["y"] + widget["height"]
+        cells = {(x, y) for x in range(widget["x"], right) for y in range(widget["y"], bottom)}
+        assert right <= 24
+        assert taken.isdisjoint(cells)
+        taken |= cells
+
+
+def test_logs_end_and_are_json() -> None:
+    """Each log group is the stack's own, so that it has an end."""
+    groups = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::Logs::LogGroup"]
+    assert [group["RetentionInDays"] for group in groups] == [{"Ref": "LogRetentionDays"}] * 2
+    assert FUNCTION["LoggingConfig"]["LogGroup"] == {"Ref": "LogGroup"}
+    assert FUNCTION["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_queues_are_encrypted_and_kept_for_two_weeks(name: str) -> None:
+    """Somebody may be on holiday."""
+    queue = RESOURCES[name]["Properties"]
+    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+@pytest.mark.parametrize("name", list(TEMPLATE["Parameters"]))
+def test_every_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
+    """Who deploys with --guided sees the description, and is stopped at a typo."""
+    parameter = TEMPLATE["Parameters"][name]
+    assert parameter["Description"]
+    assert {"AllowedPattern", "AllowedValues", "MinValue"} & parameter.keys()
+    if "AllowedPattern" in parameter and "Default" in parameter:
+        assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "events").iterdir()), ids=lambda path: path.name)
+def test_an_event_file_parses_and_is_named_for_its_platform_and_kind(path: Path) -> None:
+    """Its name tells what it holds, and it is written as a formatter would."""
+    kinds = "|".join(Kind)
+    assert re.fullmatch(rf"(aws|functiongraph)-({kinds})(-[a-z0-9]+)*\.json", path.name)
+    text = path.read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,280 @@
+"""The Terraform of FunctionGraph, held against the code, and its values as Terraform computes them.
+
+The provider cannot be had here, so nothing is planned: what a resource needs is taken from its documentation
+(terraform-provider-huaweicloud, docs/resources).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+
+import bundle
+from cbr_sync import events
+from cbr_sync.models import Kind
+from cbr_sync.settings import Settings
+from support.world import secret_text
+
+FOLDER = bundle.ROOT / "deploy" / "functiongraph"
+FILES = sorted(FOLDER.glob("*.tf"))
+REQUIRED = {
+    "huaweicloud_identity_role": {"name", "description", "type", "policy"},
+    "huaweicloud_identity_agency": {"name", "delegated_service_name", "project_role"},
+    "huaweicloud_lts_group": {"group_name", "ttl_in_days"},
+    "huaweicloud_lts_stream": {"group_id", "stream_name"},
+    "huaweicloud_fgs_function": {
+        *("name", "app", "runtime", "handler", "memory_size", "timeout", "code_type"),
+        *("func_code", "code_filename", "agency"),
+    },
+    "huaweicloud_fgs_function_trigger": {"function_urn", "type", "event_data"},
+    "huaweicloud_fgs_async_invoke_configuration": {
+        *("function_urn", "max_async_event_age_in_seconds", "max_async_retry_attempts"),
+    },
+    "huaweicloud_smn_topic": {"name"},
+    "huaweicloud_smn_subscription": {"topic_urn", "protocol", "endpoint"},
+    "terraform_data": set(),
+}
+# API Explorer, FunctionGraph, CreateFunctionTrigger: what an APIG trigger's event_data has to hold.
+APIG_NEEDS = {
+    *(
+        "auth",
+        "env_id",
+        "env_name",
+        "group_id",
+        "match_mode",
+        "path",
+        "protocol",
+        "req_method",
+        "type",
+        "func_info",
+    ),
+}
+GATEWAY = '{instance_id = "instance", group_id = "group"}'
+
+
+def blocks(kind: str) -> Iterator[tuple[str, Any]]:
+    """The blocks of a kind in all files, by their names, without the quotes that the parser keeps."""
+    for path in FILES:
+        for block in hcl2.loads(path.read_text(encoding="utf-8")).get(kind, []):
+            yield from ((name.strip('"'), body) for name, body in block.items())
+
+
+RESOURCES = [
+    (kind, name.strip('"'), body) for kind, named in blocks("resource") for name, body in named.items()
+]
+FUNCTION = next(body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_function")
+VARIABLES = list(blocks("variable"))
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "body"), RESOURCES, ids=[f"{kind}.{name}" for kind, name, _ in RESOURCES]
+)
+def test_a_resource_has_what_its_documentation_requires(kind: str, name: str, body: dict[str, Any]) -> None:
+    """A missing argument would be found by the first plan, with an account at hand."""
+    assert REQUIRED[kind] <= body.keys(), name
+
+
+def test_the_handlers_stand_in_the_code() -> None:
+    """index.handler and index.initializer, in the file at the root of the zip."""
+    nodes = ast.parse((bundle.ROOT / "src" / "index.py").read_text(encoding="utf-8")).body
+    names = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    for argument in ("handler", "initializer_handler"):
+        module, _, function = FUNCTION[argument].strip('"').partition(".")
+        assert module == "index"
+        assert function in names
+
+
+def test_the_runtime_and_the_zip_are_those_that_are_built() -> None:
+    """The wheels in the zip are for this runtime and this machine alone."""
+    assert FUNCTION["runtime"] == f'"Python{bundle.RUNTIME}"'
+    (zip_name,) = re.findall(r"/dist/([a-z0-9_.-]+\.zip)", TEXT)
+    assert bundle.ZIPS[zip_name] == "x86_64"
+
+
+def test_every_name_that_is_used_is_declared_and_every_variable_used() -> None:
+    """Resources, locals and variables."""
+    code = re.sub(r"#.*", "", TEXT)
+    assert set(re.findall(r"\bvar\.([a-z_]+)", code)) == {name for name, _ in VARIABLES}
+    (local,) = (
+        block for path in FILES for block in hcl2.loads(path.read_text(encoding="utf-8")).get("locals", [])
+    )
+    assert set(re.findall(r"\blocal\.([a-z_]+)", code)) == {
+        name for name in local if not name.startswith("__")
+    }
+    declared = {(kind, name) for kind, name, _ in RESOURCES}
+    assert set(re.findall(r"\b(huaweicloud_[a-z_]+|terraform_data)\.([a-z_]+)", code)) <= declared
+
+
+@pytest.mark.parametrize("kind", ["variable", "output"])
+def test_variables_and_outputs_say_what_they_are(kind: str) -> None:
+    """Who deploys reads the description in the prompt."""
+    for name, body in blocks(kind):
+        assert body["description"].strip('"'), name
+        assert kind == "output" or "type" in body, name
+
+
+def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
+    """The plan hides the webhook's secret, and the function gets it encrypted; there are no keys at all."""
+    for name in ("webhook_secret", "ping_url"):
+        assert dict(VARIABLES)[name]["sensitive"] is True
+    assert "local.encrypted_settings" in FUNCTION["encrypted_user_data"]
+    assert "_SK" not in TEXT.replace("HW_SECRET_KEY", "")
+
+
+def test_what_was_given_up_is_told() -> None:
+    """FunctionGraph neither repeats nor tells anything without this."""
+    (body,) = (body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration")
+    assert 1 <= body["max_async_retry_attempts"] <= 3
+    assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400
+    (on_failure,) = body["on_failure"]
+    assert on_failure["destination"] == '"SMN"'
+    assert "huaweicloud_smn_topic.failures" in on_failure["param"]
+
+
+def test_no_trigger_is_made_with_a_status() -> None:
+    """The provider ignores it when it makes the trigger, so a disabled one would be live."""
+    for kind, name, body in RESOURCES:
+        assert not (kind == "huaweicloud_fgs_function_trigger" and "status" in body), name
+
+
+def computed(tmp_path: Path, **variables: str) -> dict[str, Any]:
+    """The locals, as Terraform computes them; they need neither a provider nor an account."""
+    terraform = shutil.which("terraform")
+    if terraform is None:
+        pytest.skip("no terraform here to compute values with")
+    for name in ("variables.tf", "locals.tf"):
+        shutil.copy(FOLDER / name, tmp_path)
+    names = (
+        "settings",
+        "encrypted_settings",
+        "actions",
+        "timer",
+        "report",
+        "webhook",
+        "triggers",
+        "project_name",
+    )
+    # Only what is asked for is computed, so the variables are asked for too: that checks them.
+    asked = [f"{name} = local.{name}" for name in names] + [
+        f"var_{name} = var.{name}" for name, _ in VARIABLES
+    ]
+    arguments = [f"-var={name}={value}" for name, value in {"region": "cn-north-4", **variables}.items()]
+    done = subprocess.run(
+        [terraform, "console", *arguments],
+        cwd=tmp_path,
+        input=f"nonsensitive(jsonencode({{{', '.join(asked)}}}))\n",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    # A value that a variable's own rule refuses does not end the console.
+    assert "Invalid value for variable" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(json.loads(done.stdout.splitlines()[-1]))
+    return result
+
+
+def test_the_settings_start_the_function(tmp_path: Path) -> None:
+    """As a first deployment leaves them, and with all that can be set."""
+    first = computed(tmp_path, webhook_secret=secret_text())
+    given = {"credentials_given": True, "project_id_given": True}
+    assert Settings.load({**first["settings"], **first["encrypted_settings"]}, **given).vaults == ("hybrid",)
+    more = computed(
+        tmp_path,
+        webhook_secret=secret_text(),
+        vaults="8d3a8b28-a697-41e2-8d5d-903669f8a02d",
+        allowed_vaults="8d3a8b28-a697-41e2-8d5d-903669f8a02d",
+        wait_seconds="30",
+        outcome_topic_urn="urn:smn:cn-north-4:0123456789abcdef0123456789abcdef:outcomes",
+        eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f",
+        notify="problems",
+        ping_url="https://hc-ping.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001",
+    )
+    names = more["settings"].keys() | more["encrypted_settings"].keys()
+    known = {field.alias for field in Settings.model_fields.values()}
+    assert {name for name in names if name.startswith("CBR_SYNC_")} <= known
+    settings = Settings.load({**more["settings"], **more["encrypted_settings"]}, **given)
+    assert (settings.wait_seconds, len(settings.webhook_secrets)) == (30, 1)
+    assert (settings.notify, settings.ping_url is not None) == ("problems", True)
+    assert "whsec_" not in json.dumps(more["settings"])
+    assert "hc-ping" not in json.dumps(more["settings"])
+
+
+def test_the_rights_are_the_least(tmp_path: Path) -> None:
+    """To sync, to find vaults and operations, to tell of them; EventGrid's only where there is a channel."""
+    least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"}
+    topics = {"smn:topic:publish", "smn:topic:list"}
+    assert set(computed(tmp_path)["actions"]) == least | topics
+    with_channel = computed(tmp_path, eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f")
+    assert set(with_channel["actions"]) == least | topics | {"eg:channels:putEvents"}
+
+
+def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
+    """With a time zone and all keys that the service returns; its empty text asks for the default vaults."""
+    timer = computed(tmp_path, timezone="Europe/Berlin")["timer"]
+    assert timer.keys() == {"name", "schedule_type", "schedule", "sync_execution", "user_event"}
+    assert timer["schedule"] == "CRON_TZ=Europe/Berlin 0 0 3 * * *"
+    event = {"version": "v1.0", "time": "2026-11-23T03:00:00+01:00", "trigger_type": "TIMER",
+             "trigger_name": timer["name"], "user_event": timer["user_event"]}  # fmt: skip
+    (message,) = events.messages(event, "request-1")
+    assert message.trigger.kind is Kind.TIMER
+    asked = events.asked(message, default_vaults=("hybrid",), allowed_vaults=())
+    assert asked.selector is not None
+
+
+def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
+    """On all hybrid vaults, with the limit that was chosen."""
+    report = computed(tmp_path, max_age_hours="50")["report"]
+    assert report["schedule"] == "CRON_TZ=UTC 0 0 9 * * *"
+    event = {"time": "2026-11-23T09:00:00Z", "trigger_type": "TIMER", "trigger_name": report["name"],
+             "user_event": report["user_event"]}  # fmt: skip
+    (message,) = events.messages(event, "request-1")
+    asked = events.asked(message, default_vaults=(), allowed_vaults=())
+    assert asked.report is not None
+    assert asked.report.max_age_hours == 50
+
+
+def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    """With all that the API requires; signatures are the function's own affair."""
+    without = computed(tmp_path)
+    assert without["webhook"] is None
+    timers = {
+        "nightly": {"type": "TIMER", "data": without["timer"]},
+        "morning": {"type": "TIMER", "data": without["report"]},
+    }
+    assert without["triggers"] == timers
+    both = computed(tmp_path, webhook_gateway=GATEWAY, timeout="30")
+    webhook = both["webhook"]
+    assert both["triggers"] == {**timers, "webhook": {"type": "DEDICATEDGATEWAY", "data": webhook}}
+    assert webhook.keys() >= APIG_NEEDS
+    assert (webhook["auth"], webhook["req_method"], webhook["protocol"]) == ("NONE", "POST", "HTTPS")
+    assert webhook["func_info"]["timeout"] == 30_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", "north"),
+        ("schedule", "0 3 * * *"),
+        ("report_schedule", "0 9 * * *"),
+        ("max_age_hours", "0"),
+        ("notify", "nobody"),
+        ("timezone", "UTC 0"),
+        ("name", "1"),
+        ("memory_size", "100"),
+    ],
+)
+def test_a_typo_is_told_before_anything_is_made(tmp_path: Path, name: str, value: str) -> None:
+    """By the variable's name."""
+    with pytest.raises(AssertionError, match=f"var.{name}"):
+        computed(tmp_path, **{name: value})

@@ -1,0 +1,210 @@
+"""The READMEs are true, in both languages: what they name exists, and what exists they name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import boto3
+import pytest
+import typer
+from moto import mock_aws
+
+import bundle
+from cbr_sync.cli.main import app
+from cbr_sync.errors import EventError
+from cbr_sync.models import OutcomeError, Status
+from cbr_sync.monitoring.metrics import (
+    ATTEMPTS,
+    COLD_START,
+    DURATION,
+    OF_STATUS,
+    OLDEST_SYNC_AGE,
+    SCHEDULED_RUNS,
+    SCHEDULED_STALE_VAULTS,
+    STALE_VAULTS,
+)
+from cbr_sync.reports.models import State
+from cbr_sync.settings import Settings
+from cbr_sync.simulator.faults import parse_faults
+from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, RunResult
+from support.builders import SOURCE, TRIGGER, build_outcome
+from support.world import START, World
+
+ROOT = bundle.ROOT
+TEMPLATE = (ROOT / "template.yaml").read_text(encoding="utf-8")
+ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+METRICS = {
+    *OF_STATUS.values(),
+    *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, SCHEDULED_STALE_VAULTS, OLDEST_SYNC_AGE),
+}
+COMMAND: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
+
+both = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+
+
+def code_spans(readme: str) -> Counter[str]:
+    """Everything between backticks in a line, and how often it is there."""
+    return Counter(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", readme, flags=re.DOTALL)))
+
+
+def blocks(readme: str, language: str = "") -> list[str]:
+    """The fenced blocks in this language."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", readme, flags=re.DOTALL | re.MULTILINE)
+
+
+@both
+def test_every_setting_is_named_and_only_such(readme: str) -> None:
+    """The table is complete, and nothing in it is made up."""
+    known = {field.alias for field in Settings.model_fields.values()}
+    assert set(re.findall(r"\bCBR_SYNC_[A-Z_]+[A-Z]", readme)) == known
+
+
+@both
+def test_every_event_file_is_named_and_only_such(readme: str) -> None:
+    """Each trigger has a file to try, and each file is told of."""
+    files = {f"events/{path.name}" for path in (ROOT / "events").iterdir()}
+    assert set(re.findall(r"events/[a-z0-9-]+\.json", readme)) == files
+
+
+@both
+def test_every_command_is_named_and_every_option_exists(readme: str) -> None:
+    """What it says to type works."""
+    typed = re.findall(r"(?:`|^ *)cbr-sync ([a-z]+[^`\n#]*)", readme, re.MULTILINE)
+    assert {line.split()[0] for line in typed} == set(COMMAND.commands)
+    for line in typed:
+        name, *words = line.split()
+        known = options(COMMAND.commands[name])
+        assert {word for word in words if word.startswith("--")} <= known, line
+    row_options = re.findall(r"^\| `cbr-sync ([a-z]+)` \|(.*)\|$", readme, re.MULTILINE)
+    assert {name for name, _ in row_options} == set(COMMAND.commands)
+    for name, row in row_options:
+        assert set(re.findall(r"`(--[a-z-]+)", row)) <= options(COMMAND.commands[name]), name
+    for spec in re.findall(r"--fault ([a-z0-9,*-]+)", readme):
+        assert parse_faults(spec)
+
+
+def options(command: object) -> set[str]:
+    """The options of a command and of those below it."""
+    found: set[str] = set()
+    for below in getattr(command, "commands", {}).values():
+        found |= options(below)
+    return found.union(*(parameter.opts for parameter in getattr(command, "params", ())))
+
+
+@both
+def test_the_make_targets_exist(readme: str) -> None:
+    """What it says to type works."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {a or b for a, b in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", readme, re.MULTILINE)}
+    assert {"demo", "test", "build"} <= named <= targets
+
+
+@both
+def test_every_alarm_metric_and_zip_is_explained(readme: str) -> None:
+    """And nothing that is not there."""
+    alarms = set(re.findall(r"^  ([A-Za-z]+Alarm):", TEMPLATE, re.MULTILINE))
+    assert set(re.findall(r"`([A-Za-z]+Alarm)`", readme)) == alarms
+    assert set(re.findall(r"`([A-Za-z]+)`", readme)) >= METRICS
+    assert set(re.findall(r"dist/(cbr-sync[a-z0-9_-]+\.zip)", readme)) == set(bundle.ZIPS)
+
+
+@both
+def test_the_template_parameters_exist(readme: str) -> None:
+    """A name in CamelCase is a parameter, an alarm, a metric or an error."""
+    names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", readme)) - METRICS
+    assert {name for name in names if f"  {name}:\n" not in TEMPLATE} <= {"SyncUnfinished", "CbrSync"}
+
+
+@both
+def test_the_terraform_variables_exist(readme: str) -> None:
+    """Those that are set in a block or named in the text."""
+    variables = (ROOT / "deploy" / "functiongraph" / "variables.tf").read_text(encoding="utf-8")
+    declared = set(re.findall(r'^variable "([a-z_]+)"', variables, re.MULTILINE))
+    assert set(re.findall(r"^ *([a-z_]+) += ", "".join(blocks(readme, "sh")), re.MULTILINE)) <= declared
+    assert {"outcome_topic_urn", "ping_url", "max_instances"} <= declared & set(code_spans(readme))
+
+
+@both
+def test_the_runbook_knows_every_status_state_and_code_of_ours(readme: str) -> None:
+    """Whoever meets one finds it, and what to do."""
+    words = set(code_spans(readme))
+    assert {*Status, *State} <= words
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "cbr_sync").rglob("*.py"))
+    assert set(re.findall(r'"(CbrSync\.[A-Za-z]+)"', source)) == {
+        word for word in words if word.startswith("CbrSync.")
+    }
+
+
+@both
+def test_every_message_is_told_of(readme: str) -> None:
+    """By its type."""
+    types = {"cbr-sync.checkpoint.sync.{status}.v1", "cbr-sync.vault.{state}", REJECTED, REPORT, RUN_FINISHED}
+    assert {word for word in code_spans(readme) if word.startswith("cbr-sync.")} == types
+
+
+@both
+def test_the_links_lead_somewhere(readme: str) -> None:
+    """To a file that is there, or to a heading of the page."""
+    headings = re.findall(r"^#+ (.+)$", readme, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", readme):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("https://"):
+            assert (ROOT / target).is_file(), target
+
+
+def test_both_languages_say_the_same() -> None:
+    """The same code, blocks, headings and tables; what stands between them only a reader can compare."""
+    assert set(code_spans(ENGLISH)) == set(code_spans(CHINESE))
+    assert blocks(ENGLISH, "[a-z]*") == blocks(CHINESE, "[a-z]*")
+    assert shape(ENGLISH) == shape(CHINESE)
+
+
+def shape(readme: str) -> list[str]:
+    """The headings by their level and the rows of tables by their number of cells, in order."""
+    lines = re.sub(r"^ *```.*?^ *```$", "", readme, flags=re.DOTALL | re.MULTILINE).splitlines()
+    return [
+        line.split()[0] if line.startswith("#") else "|" * line.replace(r"\|", "").count("|")
+        for line in lines
+        if line.startswith(("#", "|"))
+    ]
+
+
+@mock_aws
+def test_the_consumer_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program in the text, as it stands there, on a queue with one message of each kind."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    (program,) = blocks(ENGLISH, "python")
+    assert len(program.splitlines()) <= 22
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="results")["QueueUrl"]
+    world = World()
+    told = RunResult(
+        outcomes=[
+            build_outcome(),
+            build_outcome(status=Status.FAILED, error=OutcomeError(code="BackupService.7300", message="no")),
+        ],
+        rejected=[(TRIGGER, EventError("found nothing"))],
+    )
+    for event in told.cloud_events("run", SOURCE, START):
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
+    world.on_lambda({"report": {}}, {**world.environ})
+    reported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in reported:
+        if "outcome" in line:
+            sqs.send_message(QueueUrl=url, MessageBody=json.dumps(line["outcome"]))
+    once = re.sub(r'"https://sqs[^"]+"', repr(url), program).replace("while True:", "for _ in range(3):")
+    exec(compile(once.replace("WaitTimeSeconds=20", "WaitTimeSeconds=0"), "README.md", "exec"), {})  # noqa: S102
+    shown = capsys.readouterr().out
+    assert "failed: {'code': 'BackupService.7300'" in shown
+    assert "an event could not be read: found nothing" in shown
+    assert shown.count(" is unknown; hours since its last success: None") == 7
+    assert "accepted" not in shown
+    left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert left["ApproximateNumberOfMessages"] == "0"

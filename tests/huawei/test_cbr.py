@@ -1,0 +1,254 @@
+"""The calls to CBR: sent as its pages document them, and answers read as tolerantly as they vary."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from cbr_sync.errors import ApiError, NotAcceptedError
+from cbr_sync.huawei.cbr import Cbr, OperationLog
+from cbr_sync.huawei.client import SignedClient
+from cbr_sync.models import Credentials, SyncParam
+
+# The sample of the API's own page.
+PROJECT = "f841e01fd2b14e7fa41b6ae7aa6b0594"
+VAULT = "8d3a8b28-a697-41e2-8d5d-903669f8a02d"
+LOG_ID = "60baed87-7e30-4bd8-b71c-89e4a4f7547d"
+ENDPOINT = "https://cbr.cn-north-4.myhuaweicloud.com"
+START = datetime(2026, 11, 23, 3, tzinfo=UTC)
+PARAM = SyncParam(vault_id=VAULT, auto_trigger=True)
+
+# As its page shows it: empty words for no error, null for what a sync of a whole vault does not have.
+LOG: dict[str, Any] = {
+    "id": LOG_ID,
+    "project_id": PROJECT,
+    "operation_type": "sync",
+    "status": "success",
+    "created_at": "2025-01-02T03:04:05.039+00:00",
+    "started_at": "2025-01-02T03:04:05.007+00:00",
+    "updated_at": "2025-01-02T03:09:10.584+00:00",
+    "ended_at": "2025-01-02T03:09:10.511+00:00",
+    "vault_id": VAULT,
+    "checkpoint_id": None,
+    "error_info": {"code": "", "message": ""},
+    "extra_info": {
+        "common": {"progress": 100, "request_id": "req-1", "task_id": None},
+        "sync": {"sync_backup_num": 12, "delete_backup_num": 1, "err_sync_backup_num": 0},
+        "resource": None,
+    },
+}
+
+
+class Api:
+    """An API that answers so, one answer after the other; keeps what was asked."""
+
+    def __init__(self, *answers: object) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers = iter(answers)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(200, json=next(self._answers))
+
+    @property
+    def asked(self) -> list[str]:
+        """Method and target of each request."""
+        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
+
+    def cbr(self, seconds: float = 5) -> Cbr:
+        http = httpx.Client(transport=httpx.MockTransport(self))
+        client = SignedClient(http, Credentials("made-up-key", "made-up-secret"), now=lambda: START)
+        return Cbr(client, ENDPOINT, PROJECT, lambda: seconds)
+
+
+@pytest.mark.parametrize("auto_trigger", [True, False])
+def test_a_sync_is_asked_for_as_documented(auto_trigger: bool) -> None:
+    """Both fields, always; and the id of its operation comes back."""
+    api = Api({"sync": {"operation_log_id": LOG_ID, "vault_id": VAULT}})
+    param = SyncParam(vault_id=VAULT, auto_trigger=auto_trigger)
+    assert api.cbr().import_checkpoint(param) == LOG_ID
+    (request,) = api.requests
+    assert (request.method, str(request.url)) == ("POST", f"{ENDPOINT}/v3/{PROJECT}/checkpoints/sync")
+    assert json.loads(request.content) == {"sync": {"vault_id": VAULT, "auto_trigger": auto_trigger}}
+    assert request.headers["Content-Type"].lower() == "application/json;charset=utf-8"
+    assert request.headers["X-Project-Id"] == PROJECT
+    assert request.headers["X-Sdk-Date"] == "20261123T030000Z"
+    assert request.headers["Authorization"].startswith("SDK-HMAC-SHA256 Access=made-up-key, ")
+
+
+def test_a_vault_is_the_same_in_either_case() -> None:
+    """Ids are kept in lower case here, whatever the API keeps."""
+    answer = {"sync": {"operation_log_id": LOG_ID, "vault_id": VAULT.upper()}}
+    assert Api(answer).cbr().import_checkpoint(PARAM) == LOG_ID
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"sync": {"operation_log_id": LOG_ID, "vault_id": LOG_ID}}, id="another vault"),
+        pytest.param({"sync": {"operation_log_id": "", "vault_id": VAULT}}, id="no operation"),
+        pytest.param({"sync": {"operation_log_id": None, "vault_id": VAULT}}, id="null"),
+        pytest.param({"sync": {"vault_id": VAULT}}, id="a field is missing"),
+        pytest.param({"sync": [{"operation_log_id": LOG_ID, "vault_id": VAULT}]}, id="a list"),
+        pytest.param({}, id="empty"),
+    ],
+)
+def test_an_answer_that_is_not_ours_is_final(answer: object) -> None:
+    """Nothing is made up from it."""
+    with pytest.raises(ApiError) as error:
+        Api(answer).cbr().import_checkpoint(PARAM)
+    assert (type(error.value), error.value.code) == (ApiError, "CbrSync.UnreadableAnswer")
+
+
+def test_each_request_asks_how_long_it_may_wait() -> None:
+    """Without time none is sent."""
+    api = Api({"count": 0, "vaults": []})
+    list(api.cbr(seconds=1.5).list_hybrid_vaults(object_type=None, name=None))
+    assert api.requests[0].extensions["timeout"]["read"] == 1.5
+    with pytest.raises(NotAcceptedError):
+        api.cbr(seconds=0).import_checkpoint(PARAM)
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("log_id", "path"), [(LOG_ID, LOG_ID), ("../vaults?x=1", "..%2Fvaults%3Fx%3D1"), ("一", "%E4%B8%80")]
+)
+def test_an_operation_is_shown_by_its_id(log_id: str, path: str) -> None:
+    """An id of the API's making goes into the path as one segment."""
+    api = Api({"operation_log": LOG})
+    log = api.cbr().show_op_log(log_id)
+    assert api.asked == [f"GET /v3/{PROJECT}/operation-logs/{path}"]
+    assert (log.id, log.vault_id, log.ended) == (LOG_ID, VAULT, True)
+    assert log.extra_info is not None
+    assert log.extra_info.sync is not None
+    assert (log.extra_info.sync.sync_backup_num, log.extra_info.sync.err_sync_backup_num) == (12, 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-11-23T03:00:00Z", START),
+        ("2026-11-23T11:00:00.000+08:00", START),
+        ("2026-11-23T03:00:00.209782", START + timedelta(microseconds=209_782)),
+    ],
+)
+def test_every_way_to_write_a_moment_is_read(written: str, moment: datetime) -> None:
+    """With Z, with an offset, and naive, which is UTC."""
+    log = Api({"operation_log": {**LOG, "created_at": written}}).cbr().show_op_log(LOG_ID)
+    assert (log.created_at, log.created_at.tzinfo) == (moment, UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [
+        *((status, True) for status in ("success", "failed", "skipped", "timeout")),
+        *((status, False) for status in ("waiting", "running", "a state of next year")),
+    ],
+)
+def test_a_state_that_is_not_known_to_be_over_is_not(status: str, ended: bool) -> None:
+    """The API's states are an open set."""
+    assert Api({"operation_log": {**LOG, "status": status}}).cbr().show_op_log(LOG_ID).ended is ended
+
+
+def test_a_log_may_lack_what_a_sync_does_not_have() -> None:
+    """Blocks that are null or not there, and a vault that is unknown."""
+    bare = {"id": LOG_ID, "status": "running", "created_at": "2026-11-23T03:00:00Z"}
+    for more in ({}, {"extra_info": None, "error_info": None}, {"extra_info": {"sync": None}}):
+        assert Api({"operation_log": {**bare, **more}}).cbr().show_op_log(LOG_ID).vault_id is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "query"),
+    [
+        ({}, ""),
+        ({"vault_id": VAULT}, f"vault_id={VAULT}&"),
+        ({"since": START}, "start_time=2026-11-23T03%3A00%3A00Z&"),
+        (
+            {"since": START.astimezone(timezone(timedelta(hours=8))), "vault_id": VAULT},
+            f"start_time=2026-11-23T03%3A00%3A00Z&vault_id={VAULT}&",
+        ),
+    ],
+)
+def test_syncs_are_listed_as_documented(asked: dict[str, Any], query: str) -> None:
+    """Times in UTC, the limit always said, and nothing of what was not asked for."""
+    api = Api({"count": 1, "operation_logs": [LOG], "limit": 1000, "offset": 0})
+    assert [log.id for log in api.cbr().list_sync_logs(**asked)] == [LOG_ID]
+    assert api.asked == [f"GET /v3/{PROJECT}/operation-logs?operation_type=sync&{query}limit=1000&offset=0"]
+
+
+def vault_row(number: int, **more: object) -> dict[str, object]:
+    """A vault as ListVault shows it."""
+    vault_id = f"{number:08X}-0000-4000-8000-000000000000"
+    billing = {"status": "available", "object_type": "vmware", "size": 100, "cloud_type": "hybrid"}
+    row = {
+        "id": vault_id,
+        "name": f"vault-{number}",
+        "billing": billing,
+        "tags": [{"key": "env", "value": "x"}],
+    }
+    return {**row, "enterprise_project_id": 0, **more}
+
+
+def test_hybrid_vaults_are_listed_as_documented() -> None:
+    """Their kind is said, since the API lists public ones otherwise; a space is %20, never a plus."""
+    api = Api({"count": 1, "vaults": [vault_row(1)]})
+    (vault,) = api.cbr().list_hybrid_vaults(object_type="vmware", name="a b+c~")
+    assert api.asked == [
+        f"GET /v3/{PROJECT}/vaults?cloud_type=hybrid&object_type=vmware&name=a%20b%2Bc~&limit=1000&offset=0"
+    ]
+    assert vault.id == "00000001-0000-4000-8000-000000000000"
+    assert (vault.name, vault.billing.status, vault.billing.object_type) == ("vault-1", "available", "vmware")
+    assert [(tag.key, tag.value) for tag in vault.tags or ()] == [("env", "x")]
+
+
+@pytest.mark.parametrize("more", [{"tags": None}, {"tags": []}, {"tags": [{"key": "k"}]}, {"billing": {}}])
+def test_a_vault_may_lack_what_is_optional(more: dict[str, object]) -> None:
+    """Tags and the words of its billing."""
+    api = Api({"count": 1, "vaults": [vault_row(1, **more)]})
+    assert len(list(api.cbr().list_hybrid_vaults(object_type=None, name=None))) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes", "offsets"),
+    [
+        pytest.param([0], [0], [0], id="none"),
+        pytest.param([2], [2], [0], id="one page"),
+        pytest.param([5, 5, 5], [2, 2, 1], [0, 2, 4], id="three pages"),
+        pytest.param([9, 9], [2, 0], [0, 2], id="an empty page is the last"),
+        pytest.param([3, 4], [2, 2], [0, 2], id="one came meanwhile"),
+    ],
+)
+def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets: list[int]) -> None:
+    """Whatever the limit that the API really takes."""
+    pages = [
+        {"count": count, "vaults": [vault_row(offset + row) for row in range(size)]}
+        for count, size, offset in zip(counts, sizes, offsets, strict=True)
+    ]
+    api = Api(*pages)
+    found = [vault.name for vault in api.cbr().list_hybrid_vaults(object_type=None, name=None)]
+    assert found == [f"vault-{number}" for number in range(sum(sizes))]
+    assert [int(request.url.params["offset"]) for request in api.requests] == offsets
+
+
+@pytest.mark.parametrize("progress", [33.5, "33%", "", None, [], 40])
+def test_what_is_only_shown_keeps_no_log_from_being_read(progress: object) -> None:
+    """Its own progress is nothing that a sync hangs on; nor is a moment that no calendar holds."""
+    log = {"id": "log", "status": "running", "created_at": "2026-11-23T03:00:00Z"}
+    for common in ({"progress": progress}, progress):
+        read = OperationLog.model_validate({**log, "extra_info": {"common": common}})
+        assert read.progress == (40 if common == {"progress": 40} else None)
+    vault = vault_row(1, created_at="0001-01-01T00:00:00+08:00")
+    (listed,) = Api({"count": 1, "vaults": [vault]}).cbr().list_hybrid_vaults(object_type=None, name=None)
+    assert listed.created_at is None
+
+
+def test_a_vault_that_went_while_they_were_listed_hides_no_other() -> None:
+    """The next page has moved up by one, so the list is to be read again."""
+    rows = [vault_row(number) for number in range(3)]
+    api = Api({"count": 4, "vaults": rows[:2]}, {"count": 3, "vaults": rows[2:]})
+    with pytest.raises(NotAcceptedError, match="vaults were deleted while they were listed"):
+        list(api.cbr().list_hybrid_vaults(object_type=None, name=None))

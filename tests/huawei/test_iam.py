@@ -1,0 +1,80 @@
+"""The project that belongs to a region: asked of IAM as documented, and never guessed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from cbr_sync.errors import ApiError, CredentialsRefusedError
+from cbr_sync.huawei.client import SignedClient
+from cbr_sync.huawei.iam import find_project_id
+from cbr_sync.models import Credentials
+
+IAM = "https://iam.cn-north-4.myhuaweicloud.com"
+PROJECT = "f841e01fd2b14e7fa41b6ae7aa6b0594"
+
+
+class Iam:
+    """An IAM that answers so; keeps what was asked."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answer = answer
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answer
+
+    def find(self) -> str:
+        http = httpx.Client(transport=httpx.MockTransport(self))
+        keys = Credentials("made-up-key", "made-up-secret")
+        client = SignedClient(http, keys, now=lambda: datetime(2026, 11, 23, 3, tzinfo=UTC))
+        return find_project_id(client, IAM, "cn-north-4", timeout_seconds=lambda: 2.5)
+
+
+def knowing(*ids: object) -> Iam:
+    """An IAM that knows these projects, and tells more of each than we read."""
+    rows = [{"id": project_id, "name": "cn-north-4", "enabled": True} for project_id in ids]
+    return Iam(httpx.Response(200, json={"projects": rows, "links": {}}))
+
+
+def test_the_project_is_asked_for_by_the_name_of_its_region() -> None:
+    """Signed, with neither a body nor a project of its own."""
+    iam = knowing(PROJECT)
+    assert iam.find() == PROJECT
+    (request,) = iam.requests
+    assert (request.method, str(request.url)) == ("GET", f"{IAM}/v3/projects?name=cn-north-4")
+    assert request.content == b""
+    assert "X-Project-Id" not in request.headers
+    assert request.headers["Authorization"].startswith("SDK-HMAC-SHA256 ")
+    assert request.extensions["timeout"]["read"] == 2.5
+
+
+@pytest.mark.parametrize(("ids", "count"), [([], 0), ([PROJECT, "another"], 2)])
+def test_none_or_several_are_the_operators_to_settle(ids: list[str], count: int) -> None:
+    """The error says what was found and what to set."""
+    with pytest.raises(
+        ApiError, match=f"knows {count} projects named cn-north-4; set CBR_SYNC_PROJECT_ID"
+    ) as no:
+        knowing(*ids).find()
+    assert (type(no.value), no.value.code) == (ApiError, "CbrSync.ProjectUnknown")
+
+
+@pytest.mark.parametrize("project_id", ["", "../../v3", "a b", "x\n", "x" * 65, None, 7])
+def test_an_id_that_cannot_stand_in_a_path_is_not_taken(project_id: object) -> None:
+    """It goes into every path that is called afterwards."""
+    with pytest.raises(ApiError) as no:
+        knowing(project_id).find()
+    assert no.value.code == "CbrSync.UnreadableAnswer"
+
+
+def test_iams_no_is_told_with_its_trace() -> None:
+    """Its codes are numbers, and its request id stands in a header of its own."""
+    body = {"error": {"code": 401, "message": "Incorrect IAM authentication", "title": "Unauthorized"}}
+    iam = Iam(httpx.Response(401, json=body, headers={"X-IAM-Trace-Id": "trace-1"}))
+    with pytest.raises(CredentialsRefusedError) as no:
+        iam.find()
+    assert (no.value.code, no.value.request_id, no.value.http_status) == ("401", "trace-1", 401)
+    assert len(iam.requests) == 1

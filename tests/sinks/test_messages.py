@@ -1,0 +1,158 @@
+"""What is emitted of a whole run: once, the failures first, never too long; and what counts as trouble."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbr_sync.models import OutcomeError, Status
+from cbr_sync.sinks.messages import MAX_BYTES, RUN_FINISHED, RunResult, build_run_finished_event, is_trouble
+from cbr_sync.sinks.smn import build_subject
+from support.builders import (
+    CHANNEL,
+    SOURCE,
+    TOPIC,
+    VAULT,
+    HuaweiServices,
+    Lines,
+    build_outcome,
+    build_sqs_event,
+    build_world,
+    make_ids,
+)
+from support.world import BUSY, FILE, PUBLIC, START, VMWARE, World
+
+
+def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was told of whole runs."""
+    return [line["outcome"] for line in lines if line.get("outcome", {}).get("type") == RUN_FINISHED]
+
+
+def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -> None:
+    """Counts by status, then each vault in short, the failures first."""
+    world.on_lambda({"vault_ids": [VMWARE, BUSY, PUBLIC]})
+    lines = log_lines()
+    (run,) = runs(lines)
+    assert run["data"]["run_id"] == lines[0]["request_id"]
+    assert run["data"]["counts"] == {"failed": 1, "already_running": 1, "accepted": 1}
+    assert [row["vault_id"] for row in run["data"]["vaults"]] == [PUBLIC, BUSY, VMWARE]
+    assert run["data"]["vaults"][0]["error"]["code"] == "BackupService.7300"
+    assert (run["data"]["rejected"], run["data"]["omitted"]) == (0, 0)
+    assert lines[0]["level"] == "WARNING"
+
+
+def test_a_run_with_one_vault_does_not(world: World, log_lines: Lines) -> None:
+    """Its outcome says it all."""
+    world.on_lambda({"vault_id": VMWARE})
+    assert runs(log_lines()) == []
+
+
+def test_a_batch_in_order_is_one_run(world: World, log_lines: Lines) -> None:
+    """Though its messages are served one after the other; what could not be read is counted."""
+    event = build_sqs_event({"vault_id": VMWARE}, "poison", {"vault_id": FILE})
+    for record in event["Records"]:
+        record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
+    world.on_lambda(event)
+    (run,) = runs(log_lines())
+    assert (run["data"]["counts"], run["data"]["rejected"]) == ({"accepted": 2}, 1)
+    assert is_trouble(run)
+
+
+ERRORS = st.none() | st.builds(OutcomeError, code=st.text(max_size=40), message=st.text(max_size=500))
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(2, 1000), error=ERRORS, statuses=st.lists(st.sampled_from(Status), min_size=1))
+def test_a_run_of_any_size_fits_and_its_numbers_are_right(
+    count: int, error: OutcomeError | None, statuses: list[Status]
+) -> None:
+    """Whole rows, valid JSON, and what is left out is counted."""
+    outcomes = [
+        build_outcome(vault_id=one, status=statuses[number % len(statuses)], error=error)
+        for number, one in enumerate(make_ids(count))
+    ]
+    event = build_run_finished_event("run", outcomes, 0, SOURCE, START)
+    text = json.dumps(event)
+    data = json.loads(text)["data"]
+    assert len(text.encode()) <= MAX_BYTES
+    assert sum(data["counts"].values()) == count == len(data["vaults"]) + data["omitted"]
+    assert data["omitted"] == 0 or len(text) + 2 * len(json.dumps(data["vaults"][0])) > MAX_BYTES - 2000
+
+
+def test_a_vault_that_two_messages_name_in_order_is_one_vault(world: World, log_lines: Lines) -> None:
+    """Each message has its outcome; there is nothing to sum up."""
+    event = build_sqs_event({"vault_id": VMWARE}, {"vault_id": VMWARE})
+    for record in event["Records"]:
+        record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
+    world.on_lambda(event)
+    assert runs(log_lines()) == []
+
+
+def test_the_sums_are_told_first() -> None:
+    """A sink that runs out of time has them at least."""
+    told = RunResult(outcomes=[build_outcome(), build_outcome(vault_id=FILE)])
+    assert next(told.cloud_events("run", SOURCE, START))["type"] == RUN_FINISHED
+
+
+def test_the_same_run_told_again_has_the_same_id() -> None:
+    """And with another result another one; what a gateway calls the request does not count."""
+    no = [OutcomeError(code="BackupService.7300", message="no", request_id=one) for one in ("r1", "r2")]
+    first = [build_outcome(error=no[0]), build_outcome(vault_id=FILE)]
+    again = [build_outcome(error=no[1], duration_seconds=9.0), build_outcome(vault_id=FILE)]
+    other = [build_outcome(), build_outcome(vault_id=FILE, status=Status.FAILED)]
+    told = [
+        build_run_finished_event("run", outcomes, 0, SOURCE, START)["id"]
+        for outcomes in (first, again, other)
+    ]
+    assert told[0] == told[1] != told[2]
+
+
+def test_smn_can_be_quiet_on_good_days() -> None:
+    """The log and EventGrid get everything all the same."""
+    world = World()
+    environ = {
+        **world.environ,
+        "CBR_SYNC_SMN_TOPIC_URN": TOPIC,
+        "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL,
+        "CBR_SYNC_NOTIFY": "problems",
+    }
+    services = HuaweiServices(world)
+    world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(services))
+    assert [len(body.get("events", [])) for body in services.bodies] == [3]
+    world.on_lambda({"vault_ids": [VMWARE, PUBLIC]}, environ, transport=httpx.MockTransport(services))
+    assert [body["subject"] for body in services.bodies if "subject" in body] == [
+        "cbr-sync: run finished: 1 failed, 1 already running",
+        f"cbr-sync: failed: vault {PUBLIC}",
+    ]
+
+
+def test_a_report_has_subjects_for_people() -> None:
+    """Which vault, by the name that people know; and the sums."""
+    world = build_world((VAULT, []))
+    environ = {**world.environ, "CBR_SYNC_SMN_TOPIC_URN": TOPIC, "CBR_SYNC_NOTIFY": "problems"}
+    services = HuaweiServices(world)
+    world.on_lambda({"report": {}}, environ, transport=httpx.MockTransport(services))
+    assert [body["subject"] for body in services.bodies] == [
+        "cbr-sync: report: 1 unknown",
+        "cbr-sync: unknown: vault vault",
+    ]
+
+
+def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
+    """SMN takes 512 bytes; a name has 64 characters at most."""
+    event = {"type": "cbr-sync.vault.stale", "subject": VMWARE, "data": {"state": "stale", "name": "数" * 64}}
+    assert len(build_subject(event).encode()) <= 512
+
+
+@pytest.mark.parametrize("status", Status)
+def test_trouble_is_what_somebody_should_look_at(status: Status) -> None:
+    """In an outcome and in a run's sums alike."""
+    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    told = RunResult(outcomes=[build_outcome(status=status), build_outcome(vault_id=FILE)])
+    run, first, _ = told.cloud_events("run", SOURCE, START)
+    assert (is_trouble(first), is_trouble(run)) == (trouble, trouble)
