@@ -20,9 +20,9 @@ from moto.server import ThreadedMotoServer
 from rich.console import Console
 from rich.table import Table
 
-from cbr_sync.app import utc_now
 from cbr_sync.aws.sigv4 import SigV4Auth
-from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
+from cbr_sync.clock import Clock
+from cbr_sync.local import InvokeResult, guess_platform, invoke, sign_event, simulator_environ
 from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
 from cbr_sync.simulator.scenarios import demo_simulator
@@ -38,7 +38,7 @@ class Queue:
 
     def __init__(self, endpoint: str) -> None:
         self._client = httpx.Client(
-            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", utc_now), trust_env=False
+            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", Clock().now), trust_env=False
         )
         self.url: str = self._call("CreateQueue", QueueName="outcomes")["QueueUrl"]
 
@@ -105,12 +105,12 @@ def play_all(
 
 def play_one(path: Path, environ: dict[str, str]) -> InvokeResult:
     """Play an event on a simulator of its own, which knows of no other event."""
-    with SimulatorServer(demo_simulator(utc_now)) as server:
+    with SimulatorServer(demo_simulator(Clock().now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
-        event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
+        event = sign_event(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
         with redirect_stderr(StringIO()):  # the log, which the queue repeats
-            return play(event, platform_of(path), environ)
+            return invoke(event, guess_platform(path), environ)
 
 
 def add_rows(table: Table, name: str, played: InvokeResult, told: list[dict[str, Any]]) -> None:

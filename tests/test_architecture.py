@@ -57,8 +57,8 @@ class Context:
 environ = {"CBR_SYNC_ENDPOINT": "https://cbr.example.com", "CBR_SYNC_PROJECT_ID": "p",
            "HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s"}
 vaults = ["8d3a8b28-a697-41e2-8d5d-903669f8a02d", "2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02"]
-door = LambdaAdapter(environ, Seams(transport=httpx.MockTransport(api)))
-reply = door({"vault_ids": vaults}, Context())
+adapter = LambdaAdapter(environ, Seams(transport=httpx.MockTransport(api)))
+reply = adapter({"vault_ids": vaults}, Context())
 print(json.dumps([reply["counts"], sorted({name.partition(".")[0] for name in sys.modules})]))
 """
     counts, modules = json.loads(run_deployed(deployed, code).splitlines()[-1])

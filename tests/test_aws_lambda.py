@@ -1,4 +1,4 @@
-"""The door of Lambda: its context, its secret, its one App for an instance."""
+"""The adapter of Lambda: its context, its secret, its one App for an instance."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def test_the_deployed_handler_is_a_function_that_reads_nothing_at_import(
 
 def test_one_app_serves_all_events_of_an_instance(world: World) -> None:
     """The connection pool lives as long as the instance; each event is a run of its own."""
-    door = LambdaAdapter(world.environ, world.seams())
+    adapter = LambdaAdapter(world.environ, **world.options())
     for vault in (VMWARE, FILE):
-        assert door({"vault_id": vault}, LocalLambdaContext())["counts"] == {"accepted": 1}
+        assert adapter({"vault_id": vault}, LocalLambdaContext())["counts"] == {"accepted": 1}
     assert len(world.started) == 2
 
 
 def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> None:
     """Wrong settings fail each event anew, and right ones work at once."""
     environ = {**world.environ, "CBR_SYNC_REGION": ""}
-    door = LambdaAdapter(environ, world.seams())
+    adapter = LambdaAdapter(environ, **world.options())
     with pytest.raises(SettingsError):
-        door({"vault_id": VMWARE}, LocalLambdaContext())
+        adapter({"vault_id": VMWARE}, LocalLambdaContext())
     environ["CBR_SYNC_REGION"] = "cn-north-4"
-    assert door({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
+    assert adapter({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
 
 
 def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
@@ -159,9 +159,9 @@ def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
 def test_the_project_is_asked_for_once(world: World) -> None:
     """IAM's answer serves the instance."""
     environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
-    door = LambdaAdapter(environ, world.seams())
+    adapter = LambdaAdapter(environ, **world.options())
     for vault in (VMWARE, FILE):
-        door({"vault_id": vault}, LocalLambdaContext())
+        adapter({"vault_id": vault}, LocalLambdaContext())
     assert [request.path for request in world.simulator.requests].count("/v3/projects") == 1
 
 

@@ -1,4 +1,4 @@
-"""The door of FunctionGraph: its file, its context, its agency."""
+"""The adapter of FunctionGraph: its file, its context, its agency."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_by_path(path: Path) -> ModuleType:
 
 
 def test_the_handler_file_may_be_loaded_by_its_path() -> None:
-    """The platform names the file, not the package; it only hands on the door."""
+    """The platform names the file, not the package; it only hands on the adapter."""
     module = load_by_path(INDEX)
     assert module.handler is handler
     assert module.initializer is initializer
@@ -71,12 +71,12 @@ def test_the_agencys_keys_and_project_are_enough(world: World) -> None:
 
 def test_the_agencys_keys_are_read_in_each_invocation(world: World) -> None:
     """They are temporary, and an instance may outlive them."""
-    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
+    adapter = FunctionGraphAdapter(AGENCY_ONLY, **world.options())
     stale = Credentials("made-up-old-key", "made-up-old-secret", "made-up-old-token")
     fresh = LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID)
-    door.initialize(fresh)
-    old = door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
-    new = door(TIMER, fresh)
+    adapter.initialize(fresh)
+    old = adapter(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
+    new = adapter(TIMER, fresh)
     assert old["outcomes"][0]["error"]["code"] == "APIGW.0301"
     assert new["counts"] == {"accepted": 1}
 
@@ -89,17 +89,17 @@ def test_without_agency_and_keys_the_settings_are_wrong(world: World) -> None:
 
 def test_an_agency_that_went_away_is_told_by_name(world: World) -> None:
     """The App was made with one; a later run has none."""
-    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
-    door.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
+    adapter = FunctionGraphAdapter(AGENCY_ONLY, **world.options())
+    adapter.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
     with pytest.raises(SettingsError, match="the platform hands over no keys"):
-        door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
+        adapter(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
 
 
 def test_variables_in_the_user_data_go_first(world: World) -> None:
     """Encrypted variables are had from getUserData alone."""
     environ = {**world.environ, "HUAWEICLOUD_SDK_SK": "the wrong one", "CBR_SYNC_VAULTS": ""}
-    door = FunctionGraphAdapter(environ, world.seams())
-    reply = door(TIMER, LocalFunctionGraphContext(world.environ))
+    adapter = FunctionGraphAdapter(environ, **world.options())
+    reply = adapter(TIMER, LocalFunctionGraphContext(world.environ))
     assert reply["counts"] == {"accepted": 1}
 
 
@@ -133,7 +133,7 @@ def test_an_implausible_remaining_time_is_not_believed(
     """Replicas of the runtime mix up seconds and milliseconds; the configured timeout bounds them."""
     world.simulator.add_faults("429*99")
     environ = {**world.environ, "RUNTIME_TIMEOUT": timeout, "CBR_SYNC_MAX_ATTEMPTS": "20"}
-    door = FunctionGraphAdapter(environ, world.seams())
+    adapter = FunctionGraphAdapter(environ, **world.options())
     with pytest.raises(SyncUnfinished):
-        door(TIMER, OddContext(environ, remaining=remaining))
+        adapter(TIMER, OddContext(environ, remaining=remaining))
     assert world.elapsed < at_most

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.errors import EventError, SettingsError, SinkError, SyncUnfinished, VaultNotAllowedError
-from cbr_sync.handlers import webhook_status
 from cbr_sync.models import Status
+from cbr_sync.triggers.webhook import choose_status
 from support.builders import JSON_VALUES, Lines
 from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, secret_text, webhook_event
 
@@ -212,7 +212,7 @@ def test_the_http_status_tells_what_came_of_all(
 )
 def test_each_status_has_its_place_in_the_http_status(statuses: list[Status], http_status: int) -> None:
     """Some copies failed is neither well nor failed."""
-    assert webhook_status(statuses) == http_status
+    assert choose_status(statuses) == http_status
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_signed_webhook_for_a_vault_that_is_not_allowed_is_forbidden(world: Wo
 
 
 def test_without_a_secret_every_webhook_is_refused(world: World) -> None:
-    """Nobody opens a door by forgetting a setting."""
+    """Nobody opens a adapter by forgetting a setting."""
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 401

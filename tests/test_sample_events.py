@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cbr_sync.local import platform_of, play, signed
+from cbr_sync.local import guess_platform, invoke, sign_event
 from cbr_sync.models import Kind
 from cbr_sync.simulator.scenarios import demo_simulator
 from support.sample_events import DEFAULT_VAULTS, EVENTS, PLAYBOOK, Expected
@@ -26,10 +26,10 @@ def test_an_event_file_gives_what_the_playbook_says(
 ) -> None:
     """Its name tells platform and kind, and every vault ends as it should."""
     world.simulator = demo_simulator(world.now)
-    event = signed(json.loads(path.read_text(encoding="utf-8")), SECRET, now=world.now().timestamp())
+    event = sign_event(json.loads(path.read_text(encoding="utf-8")), SECRET, now=world.now().timestamp())
     environ = {**world.environ, "CBR_SYNC_VAULTS": DEFAULT_VAULTS}
-    played = play(event, platform_of(path), environ, seams=world.seams())
+    played = invoke(event, guess_platform(path), environ, **world.options())
     emitted = [json.loads(line)["outcome"] for line in capsys.readouterr().err.splitlines()]
     assert Expected.of(played.answer, emitted) == PLAYBOOK[path]
     platform, kind = re.fullmatch(r"(aws|functiongraph)-([a-z]+)(?:-[a-z0-9-]+)?", path.stem).groups()  # type: ignore[union-attr]
-    assert (platform_of(path), played.kind) == (platform, Kind(kind))
+    assert (guess_platform(path), played.kind) == (platform, Kind(kind))

@@ -1,11 +1,11 @@
-"""The door of AWS Lambda: ``cbr_sync.aws_lambda.handler``."""
+"""Entry point on AWS Lambda: ``cbr_sync.aws_lambda.handler``."""
 
 # ruff: noqa: E402
 from __future__ import annotations
 
 import gc
 
-# Modules live as long as the instance: to look for garbage among them is a twentieth of a cold start in vain.
+# Modules live as long as the instance: looking for garbage among them costs a twentieth of a cold start for nothing.
 gc.disable()
 
 import json
@@ -19,27 +19,34 @@ import aws_lambda_powertools  # noqa: F401
 import httpcore  # noqa: F401
 import httpx
 
-from cbr_sync.app import App, Keys, Seams
+from cbr_sync.app import App
+from cbr_sync.clock import Clock
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.errors import SettingsError
-from cbr_sync.handlers import Invocation, Reply, handle
+from cbr_sync.handler import handle
 from cbr_sync.models import Credentials
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
+from cbr_sync.run import Context
 from cbr_sync.settings import Settings, webhook_secret
 
 gc.freeze()
 gc.enable()
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools import Logger
+
+    from cbr_sync.results import RunResult
+    from cbr_sync.sync import Progress
+    from cbr_sync.triggers.base import Reply
 
 _EXTENSION_TIMEOUT_SECONDS = 5.0
 
 
 class LambdaContext(Protocol):
-    """What this door asks of Lambda's context. Source: Lambda Developer Guide, Python context object."""
+    """What the adapter needs of Lambda's context. Source: Lambda Developer Guide, Python context object."""
 
     @property
     def aws_request_id(self) -> str:
@@ -52,10 +59,30 @@ class LambdaContext(Protocol):
 class LambdaAdapter:
     """One instance of the function; nothing is read from the environment before the first event."""
 
-    def __init__(self, environ: Mapping[str, str], seams: Seams | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_result: Callable[[RunResult], None] = lambda _: None,
+    ) -> None:
+        """Prepare an instance.
+
+        Args:
+            environ: The function's variables.
+            clock: The machine's, if left out.
+            transport: Answers all requests in place of the network.
+            on_progress: Called with each vault's progress, from several threads.
+            on_result: Called with the result of each run before it is emitted.
+        """
         self._environ = environ
-        self._seams = seams or Seams()
-        self._cold = True
+        self._clock = clock or Clock()
+        self._transport = transport
+        self._on_progress = on_progress
+        self._on_result = on_result
+        self._is_cold = True
 
     def close(self) -> None:
         """End the instance."""
@@ -63,22 +90,26 @@ class LambdaAdapter:
             self._app.close()
 
     def __call__(self, event: object, context: LambdaContext) -> Reply:
-        """What is answered to this event; raises as ``handlers.handle`` does."""
-        metrics, self._cold = RunMetrics(self._environ, cold=self._cold), False
-        clock = self._seams.retry.clock
-        begun = clock()
-        invocation = Invocation(
+        """Handle one event and return the reply; raises as :func:`cbr_sync.handler.handle` does."""
+        metrics, self._is_cold = RunMetrics(self._environ, cold=self._is_cold), False
+        began = self._clock.monotonic()
+
+        def report_result(result: RunResult) -> None:
+            metrics.count(result)
+            self._on_result(result)
+
+        run_context = Context(
             request_id=context.aws_request_id,
             remaining_seconds=context.get_remaining_time_in_millis() / 1000,
             app=lambda: self._app,
-            keys=self._keys,
+            read_platform_values=self._read_platform_values,
             logger=self._logger,
-            observe=metrics.count,
+            on_result=report_result,
         )
         try:
-            return handle(event, invocation)
+            return handle(event, run_context)
         finally:
-            metrics.flush(clock() - begun)
+            metrics.flush(self._clock.monotonic() - began)
 
     @cached_property
     def _logger(self) -> Logger:
@@ -86,14 +117,21 @@ class LambdaAdapter:
 
     @cached_property
     def _app(self) -> App:
-        return App(Settings.load(self._environ), self._environ, self._logger, self._seams)
+        return App(
+            Settings.load(self._environ),
+            self._environ,
+            self._logger,
+            clock=self._clock,
+            transport=self._transport,
+            on_progress=self._on_progress,
+        )
 
-    def _keys(self) -> Keys:
+    def _read_platform_values(self) -> PlatformValues:
         secret_id = self._app.settings.secret_id
-        return read_secret(secret_id, self._environ, self._app.http) if secret_id else Keys()
+        return read_secret(secret_id, self._environ, self._app.http) if secret_id else PlatformValues()
 
 
-def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client) -> Keys:
+def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client) -> PlatformValues:
     """The keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
 
     Source: Secrets Manager User Guide, "AWS Parameters and Secrets Lambda Extension".
@@ -107,7 +145,7 @@ def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client
     try:
         answer = client.get(url, headers=headers, timeout=_EXTENSION_TIMEOUT_SECONDS)
         answer.raise_for_status()
-        return _keys_in(json.loads(answer.json()["SecretString"]))
+        return _parse_secret(json.loads(answer.json()["SecretString"]))
     except httpx.HTTPStatusError as error:
         why = f"the secrets extension answers HTTP {error.response.status_code}; check the id and the role"
     except httpx.HTTPError as error:
@@ -117,16 +155,18 @@ def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client
     raise SettingsError([f"CBR_SYNC_SECRET_ID: {why}"])
 
 
-def _keys_in(secret: dict[str, Any]) -> Keys:
+def _parse_secret(secret: dict[str, Any]) -> PlatformValues:
     token = secret.get("security_token")
     credentials = Credentials(secret["ak"].strip(), secret["sk"].strip(), token) if "ak" in secret else None
     words = secret.get("webhook_secret", "").split()
-    return Keys(credentials=credentials, webhook_secrets=tuple(webhook_secret(word) for word in words))
+    return PlatformValues(
+        credentials=credentials, webhook_secrets=tuple(webhook_secret(word) for word in words)
+    )
 
 
-_door = LambdaAdapter(os.environ)
+_adapter = LambdaAdapter(os.environ)
 
 
 def handler(event: object, context: LambdaContext) -> Reply:
-    """What Lambda calls; the reply is JSON, its form that of the contract for each kind of event."""
-    return _door(event, context)
+    """Handle one event; Lambda calls this."""
+    return _adapter(event, context)

@@ -3,26 +3,26 @@
 ::
 
     CbrSyncError
-    ├── SettingsError          the configuration is wrong; names every mistake at once
-    ├── EventError             an event that cannot be read
-    │   └── VaultNotAllowedError    an event that names a vault outside CBR_SYNC_ALLOWED_VAULTS
-    ├── WebhookRefusedError         an HTTP request refused before its payload was read
-    ├── ApiError               the API's no; final, retrying cannot help
-    │   ├── CredentialsRefusedError     never sent again with the same credentials
-    │   └── RetryableError              a later attempt may succeed
-    │       ├── NotAcceptedError               it was not taken, sending it again is safe
-    │       └── OutcomeUnknownError             it may have arrived; look before sending it again
-    ├── SinkError              a sink did not take what was to be emitted
-    └── SyncUnfinished         something is left that a later delivery of the event may finish
+    ├── SettingsError                  the configuration is wrong; names every mistake at once
+    ├── EventError                     an event that cannot be read
+    │   └── VaultNotAllowedError           an event that names a vault outside CBR_SYNC_ALLOWED_VAULTS
+    ├── WebhookRefusedError            an HTTP request refused before its payload was parsed
+    ├── ApiError                       an error of an API; final, retrying cannot help
+    │   ├── CredentialsRefusedError        never sent again with the same credentials
+    │   └── RetryableError                 a later attempt may succeed
+    │       ├── NotAcceptedError               it was not accepted, sending it again is safe
+    │       │   └── ThrottledError                 the gateway limits the rate of requests
+    │       └── OutcomeUnknownError            it may have been accepted; look before sending it again
+    ├── SinkError                      a sink did not accept what was to be emitted
+    └── SyncUnfinished                 something is left that a later delivery of the event may finish
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from http import HTTPStatus
 
 
@@ -95,14 +95,13 @@ class CredentialsRefusedError(ApiError):
 class RetryableError(ApiError):
     """A later attempt may succeed."""
 
-    @property
-    def throttled(self) -> bool:
-        """Whether a gateway said so itself, and will to others: 429, 503, or any Retry-After."""
-        return self.http_status in (429, 503) or self.retry_after_seconds is not None
-
 
 class NotAcceptedError(RetryableError):
     """The request was not taken: throttled, or never connected. Sending it again is safe."""
+
+
+class ThrottledError(NotAcceptedError):
+    """The gateway limits the rate of requests, and does so for everybody: HTTP 429, APIGW.0308."""
 
 
 class OutcomeUnknownError(RetryableError):
@@ -110,20 +109,8 @@ class OutcomeUnknownError(RetryableError):
 
 
 class SinkError(CbrSyncError):
-    """A sink did not take everything that was to be emitted; the others have.
-
-    ``reply`` is what came of the run all the same, as far as there is anything: ``{"outcomes": [...]}``.
-    """
-
-    reply: Mapping[str, object] = MappingProxyType({})
+    """A sink did not accept everything that was to be emitted; the others have."""
 
 
 class SyncUnfinished(CbrSyncError):
-    """Something is left that a later delivery of the event may finish; everything known was emitted.
-
-    ``reply`` is what would have been answered: ``{"outcomes": [...], "counts": {...}}``.
-    """
-
-    def __init__(self, message: str, reply: Mapping[str, object]) -> None:
-        self.reply = reply
-        super().__init__(message)
+    """Something is left that a later delivery of the event may finish; everything known was emitted."""

@@ -1,4 +1,4 @@
-"""The door of Huawei FunctionGraph: ``index.handler`` and ``index.initializer`` hand on to here.
+"""Entry point on Huawei FunctionGraph: ``index.handler`` and ``index.initializer`` call this module.
 
 Source: FunctionGraph Developer Guide, Python, "Context"; the names are the platform's.
 """
@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import gc
 
-# Modules live as long as the instance: to look for garbage among them is a twentieth of a cold start in vain.
+# Modules live as long as the instance: looking for garbage among them costs a twentieth of a cold start for nothing.
 gc.disable()
 
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from cbr_sync.app import App, Keys, Seams
-from cbr_sync.handlers import Invocation, Reply, handle
+from cbr_sync.app import App
+from cbr_sync.credentials import PlatformValues
+from cbr_sync.handler import handle
 from cbr_sync.models import Credentials
 from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.run import Context
 from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings
 
 gc.freeze()
 gc.enable()
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from cbr_sync.clock import Clock
+    from cbr_sync.results import RunResult
+    from cbr_sync.sync import Progress
+    from cbr_sync.triggers.base import Reply
 
 # The platform's default where RUNTIME_TIMEOUT is not to be had.
 _DEFAULT_TIMEOUT_SECONDS = 3.0
@@ -39,7 +48,7 @@ _OTHER_NAMES = (
 
 
 class FunctionGraphContext(Protocol):
-    """What this door asks of the platform's context."""
+    """What the adapter needs of the platform's context."""
 
     def getRequestID(self) -> str:  # noqa: N802 - the platform's name, as are the others
         """The id of this run."""
@@ -66,18 +75,30 @@ class FunctionGraphContext(Protocol):
 class FunctionGraphAdapter:
     """One instance of the function; nothing is read from the environment before the first event."""
 
-    def __init__(self, environ: Mapping[str, str], seams: Seams | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_result: Callable[[RunResult], None] = lambda _: None,
+    ) -> None:
+        """Prepare an instance; the arguments are those of the Lambda adapter."""
         self._environ = environ
-        self._seams = seams or Seams()
+        self._clock = clock
+        self._transport = transport
+        self._on_progress = on_progress
+        self._on_result = on_result
         self._app: App | None = None
 
     def initialize(self, context: FunctionGraphContext) -> None:
-        """Make what lives as long as the instance.
+        """Build what lives as long as the instance.
 
         Raises:
-            SettingsError: with every mistake; the platform then discards the instance and shows it.
+            SettingsError: With every mistake; the platform then discards the instance and shows it.
         """
-        self._made(context)
+        self._open_app(context)
 
     def close(self) -> None:
         """End the instance."""
@@ -85,45 +106,53 @@ class FunctionGraphAdapter:
             self._app.close()
 
     def __call__(self, event: object, context: FunctionGraphContext) -> Reply:
-        """What is answered to this event; raises as ``handlers.handle`` does."""
-        invocation = Invocation(
+        """Handle one event and return the reply; raises as :func:`cbr_sync.handler.handle` does."""
+        run_context = Context(
             request_id=context.getRequestID(),
-            remaining_seconds=_remaining_seconds(context, self._environ),
-            app=lambda: self._made(context),
-            keys=lambda: _keys(context),
+            remaining_seconds=_read_remaining_seconds(context, self._environ),
+            app=lambda: self._open_app(context),
+            read_platform_values=lambda: _read_platform_values(context),
             logger=make_logger(self._environ),
+            on_result=self._on_result,
         )
-        return handle(event, invocation)
+        return handle(event, run_context)
 
-    def _made(self, context: FunctionGraphContext) -> App:
+    def _open_app(self, context: FunctionGraphContext) -> App:
         if self._app is None:
-            environ = _with_user_data(self._environ, context)
-            keys = _keys(context)
+            environ = _add_user_data(self._environ, context)
+            values = _read_platform_values(context)
             settings = Settings.load(
                 environ,
-                credentials_given=keys.credentials is not None,
-                project_id_given=keys.project_id is not None,
+                credentials_given=values.credentials is not None,
+                project_id_given=values.project_id is not None,
             )
-            self._app = App(settings, environ, make_logger(self._environ), self._seams)
+            self._app = App(
+                settings,
+                environ,
+                make_logger(self._environ),
+                clock=self._clock,
+                transport=self._transport,
+                on_progress=self._on_progress,
+            )
         return self._app
 
 
-def _with_user_data(environ: Mapping[str, str], context: FunctionGraphContext) -> dict[str, str]:
+def _add_user_data(environ: Mapping[str, str], context: FunctionGraphContext) -> dict[str, str]:
     """The environment, with what getUserData has in front: encrypted variables stand only there."""
     names = {field.alias for field in Settings.model_fields.values() if field.alias}.union(_OTHER_NAMES)
     user_data = {name: value for name in sorted(names) if (value := context.getUserData(name))}
     return {**environ, **user_data}
 
 
-def _keys(context: FunctionGraphContext) -> Keys:
+def _read_platform_values(context: FunctionGraphContext) -> PlatformValues:
     """The agency's keys of this invocation: they are temporary, and an instance may outlive them."""
     access, secret = context.getSecurityAccessKey(), context.getSecuritySecretKey()
     token = context.getSecurityToken() or None
     credentials = Credentials(access, secret, token) if access and secret else None
-    return Keys(credentials=credentials, project_id=context.getProjectID() or None)
+    return PlatformValues(credentials=credentials, project_id=context.getProjectID() or None)
 
 
-def _remaining_seconds(context: FunctionGraphContext, environ: Mapping[str, str]) -> float:
+def _read_remaining_seconds(context: FunctionGraphContext, environ: Mapping[str, str]) -> float:
     """The context's remaining time where it is plausible, else the configured timeout.
 
     Public replicas of the runtime mix up seconds and milliseconds. At its beginning a run has nearly all of
@@ -137,14 +166,14 @@ def _remaining_seconds(context: FunctionGraphContext, environ: Mapping[str, str]
     return milliseconds / 1000 if timeout < milliseconds <= timeout * 1000 else timeout
 
 
-_door = FunctionGraphAdapter(os.environ)
+_adapter = FunctionGraphAdapter(os.environ)
 
 
 def initializer(context: FunctionGraphContext) -> None:
-    """What FunctionGraph calls once for each instance, before its first event."""
-    _door.initialize(context)
+    """Set the instance up; FunctionGraph calls this once, before the first event."""
+    _adapter.initialize(context)
 
 
 def handler(event: object, context: FunctionGraphContext) -> Reply:
-    """What FunctionGraph calls; the reply is JSON, its form that of the contract for each kind of event."""
-    return _door(event, context)
+    """Handle one event; FunctionGraph calls this."""
+    return _adapter(event, context)

@@ -1,4 +1,4 @@
-"""A laptop in the place of a platform: events are played through the very doors that the clouds call."""
+"""Handle events on a local machine, through the very entry points that the clouds call."""
 
 from __future__ import annotations
 
@@ -9,60 +9,59 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from cbr_sync import events
 from cbr_sync.aws_lambda import LambdaAdapter
-from cbr_sync.errors import CbrSyncError, SinkError, SyncUnfinished, WebhookRefusedError
+from cbr_sync.errors import CbrSyncError, WebhookRefusedError
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.models import Credentials, Kind
+from cbr_sync.results import RunResult
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.triggers import signature
+from cbr_sync.triggers.base import Platform
+from cbr_sync.triggers.envelopes import find_envelope
+from cbr_sync.triggers.webhook import is_multi_value_http, parse_http_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from cbr_sync.app import Seams
-    from cbr_sync.handlers import Reply
+    import httpx
+
+    from cbr_sync.clock import Clock
+    from cbr_sync.models import SyncOutcome
+    from cbr_sync.reports.models import Report
+    from cbr_sync.sync import Progress
+    from cbr_sync.triggers.base import Reply
 
 TIMEOUT_SECONDS = 60.0
 
 
-class Platform(StrEnum):
-    """Whose door an event is played through."""
-
-    AWS = "aws"
-    FUNCTIONGRAPH = "functiongraph"
-
-
 @dataclass(frozen=True, slots=True)
 class InvokeResult:
-    """What came of one event: its kind, and the reply or the error that the platform would have seen."""
+    """What became of one event.
+
+    Attributes:
+        kind: What the event was.
+        reply: What the platform would have got; None where the run failed.
+        error: Why it failed; None where it did not.
+        result: What was done, also where the run failed afterwards.
+    """
 
     kind: Kind
     reply: Reply | None
     error: CbrSyncError | None = None
+    result: RunResult = field(default_factory=RunResult)
 
     @property
-    def outcomes(self) -> list[dict[str, Any]]:
-        """The outcomes in the reply, whatever its form; empty where there are none."""
-        return list(self._body.get("outcomes", []))
+    def outcomes(self) -> list[SyncOutcome]:
+        """Every outcome, whatever the reply's form."""
+        return self.result.outcomes
 
     @property
-    def reports(self) -> list[dict[str, Any]]:
-        """The reports in the reply; empty where there are none."""
-        return list(self._body.get("reports", []))
-
-    @property
-    def _body(self) -> Mapping[str, Any]:
-        """What came of it, also where the run failed after it was done."""
-        reply: Mapping[str, Any] = self.reply or {}
-        if isinstance(self.error, (SyncUnfinished, SinkError)):
-            reply = self.error.reply
-        body: Mapping[str, Any] = json.loads(reply["body"]) if "statusCode" in reply else reply
-        return body
+    def reports(self) -> list[Report]:
+        """Every report."""
+        return self.result.reports
 
     @property
     def answer(self) -> str:
@@ -77,15 +76,15 @@ class InvokeResult:
 
 @dataclass(frozen=True, slots=True)
 class LocalLambdaContext:
-    """A Lambda context whose time began when it was made."""
+    """A Lambda context whose time begins when it is made."""
 
     timeout_seconds: float = TIMEOUT_SECONDS
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    begun: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.monotonic)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the run would end."""
-        return int(1000 * (self.timeout_seconds - (time.monotonic() - self.begun)))
+        return int(1000 * (self.timeout_seconds - (time.monotonic() - self.began)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,60 +125,84 @@ class LocalFunctionGraphContext:
         return self.agency.token if self.agency else None
 
 
-def play(
+def invoke(
     event: object,
     platform: Platform,
     environ: Mapping[str, str],
     *,
-    seams: Seams | None = None,
+    clock: Clock | None = None,
+    transport: httpx.BaseTransport | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     log: TextIO | None = None,
 ) -> InvokeResult:
-    """Play an event through the platform's door, in a fresh instance; its log goes to stderr, or ``log``."""
-    kind = events.envelope_of(event).kind
-    clock = LocalLambdaContext(timeout_seconds)
+    """Handle an event in a fresh instance, through the platform's entry point.
+
+    Args:
+        event: As the platform would hand it over.
+        platform: Whose entry point.
+        environ: The function's variables.
+        clock: The machine's, if left out.
+        transport: Answers all requests in place of the network.
+        on_progress: Called with each vault's progress, from several threads.
+        timeout_seconds: When the platform would end the run.
+        log: Where the log goes; stderr, if left out.
+    """
+    envelope, _ = find_envelope(event)
+    context = LocalLambdaContext(timeout_seconds)
     # Metrics are for CloudWatch to read, not for people.
     environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
+    results: list[RunResult] = []
+    is_aws = platform is Platform.AWS
+    adapter: LambdaAdapter | FunctionGraphAdapter = (LambdaAdapter if is_aws else FunctionGraphAdapter)(
+        environ, clock=clock, transport=transport, on_progress=on_progress, on_result=results.append
+    )
+    reply, failure = None, None
     try:
-        with contextlib.redirect_stdout(log or sys.stderr):
-            if platform is Platform.AWS:
-                with contextlib.closing(LambdaAdapter(environ, seams)) as aws:
-                    reply = aws(event, clock)
+        with contextlib.redirect_stdout(log or sys.stderr), contextlib.closing(adapter):
+            if isinstance(adapter, LambdaAdapter):
+                reply = adapter(event, context)
             else:
-                with contextlib.closing(FunctionGraphAdapter(environ, seams)) as functiongraph:
-                    reply = functiongraph(event, LocalFunctionGraphContext(environ, clock=clock))
+                reply = adapter(event, LocalFunctionGraphContext(environ, clock=context))
     except CbrSyncError as error:
-        return InvokeResult(kind, None, error)
-    # The platforms send JSON, so what is no JSON is a mistake here too.
-    return InvokeResult(kind, json.loads(json.dumps(reply, allow_nan=False)))
+        failure = error
+    # The platforms send JSON, so a reply that is none is a mistake here too.
+    shown = None if reply is None else json.loads(json.dumps(reply, allow_nan=False))
+    return InvokeResult(envelope.kind, shown, failure, *results)
 
 
-def platform_of(path: Path) -> Platform:
-    """Whose event a file holds, by its name (``functiongraph-timer.json``); AWS's where it tells nothing."""
+def guess_platform(path: Path) -> Platform:
+    """Return whose event a file holds, by its name (``functiongraph-timer.json``); AWS's where it does not say."""
     prefix = path.name.partition("-")[0]
     return Platform(prefix) if prefix in set(Platform) else Platform.AWS
 
 
-def signed(event: object, secret: bytes, *, now: float) -> object:
-    """A webhook's event with fresh signature headers (a stored one is stale after five minutes).
+def sign_event(event: object, secret: bytes, *, now: float) -> object:
+    """Return a webhook's event with fresh signature headers; a stored signature is stale after five minutes.
 
     Any other event comes back as it is; so does one whose body cannot be read.
+
+    Args:
+        event: As the platform would hand it over.
+        secret: The key inside a ``whsec_...`` secret.
+        now: Seconds since 1970.
     """
-    if not isinstance(event, dict) or events.envelope_of(event).kind is not Kind.WEBHOOK:
+    envelope, fields = find_envelope(event)
+    if envelope.kind is not Kind.WEBHOOK:
         return event
     try:
-        request = events.http_request(event)
+        request = parse_http_request(fields)
     except WebhookRefusedError:
         return event
-    fresh = signature_headers(request.body, secret, now=now)
-    if request.multi_value:
-        old = event["multiValueHeaders"]
-        return {**event, "multiValueHeaders": {**old, **{key: [value] for key, value in fresh.items()}}}
-    return {**event, "headers": {**(event.get("headers") or {}), **fresh}}
+    fresh = build_signature_headers(request.body, secret, now=now)
+    if is_multi_value_http(fields):
+        lists = {key: [value] for key, value in fresh.items()}
+        return {**fields, "multiValueHeaders": {**fields["multiValueHeaders"], **lists}}
+    return {**fields, "headers": {**(fields.get("headers") or {}), **fresh}}
 
 
-def signature_headers(body: bytes, secret: bytes, *, now: float) -> dict[str, str]:
-    """The three headers of a Standard Webhook, with a new id."""
+def build_signature_headers(body: bytes, secret: bytes, *, now: float) -> dict[str, str]:
+    """Return the three headers of a Standard Webhook, with a new id."""
     webhook_id, timestamp = f"msg_{uuid.uuid4().hex}", int(now)
     return {
         "webhook-id": webhook_id,

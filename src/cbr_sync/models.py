@@ -128,7 +128,7 @@ class VaultSelector(Frozen):
     """Every hybrid vault that matches all that is given; nothing given matches all of them."""
 
     object_type: Text | None = None
-    name: Text | None = None
+    name: Annotated[Text, Field(max_length=64)] | None = None
     tags: dict[Text, Text] = Field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -165,6 +165,7 @@ class SyncOutcome(Frozen):
     """What came of one SyncParam; each gets exactly one."""
 
     vault_id: VaultId
+    vault_name: str | None = Field(default=None, description="null where it is not known")
     auto_trigger: StrictBool
     status: Status
     operation_log_id: str | None = None

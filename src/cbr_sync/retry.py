@@ -1,97 +1,204 @@
-"""Whether to try again, how long to wait before it, and until when."""
+"""Whether to try again, how long to wait before it, and at what pace to call one gateway."""
 
 from __future__ import annotations
 
-import random
-import time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cbr_sync.errors import NotAcceptedError, RetryableError
+from cbr_sync.errors import NotAcceptedError, OutcomeUnknownError, RetryableError, ThrottledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cbr_sync.clock import Clock
 
 T = TypeVar("T")
 
 BASE_SECONDS = 0.5
 CAP_SECONDS = 20.0
+# A pace is learned from this much of the past; beyond so many requests only the newest count.
+_MEMORY_SECONDS = 60.0
+_MEMORY_LENGTH = 4096
+# What a pace is set to, of the rate that was let through, and how it grows with each accepted request.
+_SAFE_SHARE = 0.9
+_GROWTH_BELOW = 1.5
+_GROWTH_ABOVE = 0.01
+# Requests a second before any was accepted, and the least while some are.
+_FIRST_RATE, _LEAST_RATE = 1.0, 1 / 30
 
 
-class Retry(NamedTuple):
-    """Attempts with full jitter backoff, all of them inside a deadline.
+class Retry(Protocol):
+    """Calls an attempt, and perhaps calls it again."""
 
-    Before attempt n + 1 it waits ``Retry-After + random(0, min(cap, base * 2 ** (n - 1)))`` seconds, base
-    0.5 and cap 20. A deadline is a reading of ``clock``, in seconds; a wait that would cross it is not
-    begun. Source: Brooker, Exponential Backoff and Jitter, AWS Architecture Blog, 2015 ("full jitter").
+    def __call__(self, attempt: Callable[[], T]) -> T:
+        """Return what the first successful attempt returns."""
+
+
+class Retrier:
+    """Repeats attempts with full jitter between them, all of it inside a deadline.
+
+    Before attempt n + 1 it waits ``Retry-After + random(0, min(20 s, 0.5 s * 2 ** (n - 1)))``. Source: Brooker,
+    Exponential Backoff and Jitter, AWS Architecture Blog, 2015 ("full jitter").
+
+    Attributes:
+        clock: Tells the time, waits, and draws the jitter.
     """
 
-    max_attempts: int = 5
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[float, float], float] = random.uniform
-
-    def remaining_seconds(self, until: float) -> float:
-        """The seconds left to the deadline; negative when it is over."""
-        return until - self.clock()
-
-    def wait_seconds(self, attempt: int, error: RetryableError) -> float:
-        """How long to wait after this attempt (counted from 1) ended in this error."""
-        ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** (attempt - 1))
-        return (error.retry_after_seconds or 0) + self.jitter(0, ceiling)
+    def __init__(self, clock: Clock, max_attempts: int = 5) -> None:
+        """Set the limit of attempts that may each have done something; all others end with the deadline."""
+        self.clock = clock
+        self._max_attempts = max_attempts
 
     def call(
         self,
         attempt: Callable[[], T],
         *,
-        until: float,
-        retry_on: type[RetryableError] = NotAcceptedError,
-        pace: Throttle | None = None,
+        deadline: float,
+        retry_on: type[RetryableError] = RetryableError,
+        throttle: Throttle | None = None,
+        count_all: bool = False,
     ) -> T:
-        """What the first successful attempt gives.
+        """Call *attempt* until it succeeds, with full jitter between attempts.
 
-        ``pace`` is shared by all that call the same gateway: while it throttles, none of them sends.
+        Args:
+            attempt: Callable without arguments; called afresh each time.
+            deadline: Reading of the clock, in seconds. No wait crosses it.
+            retry_on: Errors that are worth another attempt.
+            throttle: The pace shared by all callers of one gateway.
+            count_all: Whether every error counts against the limit of attempts; else only those do after which
+                the request may have been accepted.
+
+        Returns:
+            Whatever the first successful attempt returns.
 
         Raises:
-            ApiError: the last attempt's error, once it is final, attempts are used up or time is.
+            ApiError: The last error, once it is final, attempts are used up or the time is.
         """
-        number = 1
+        failures = counted = 0
+        refusal: ThrottledError | None = None
         while True:
-            if pace:
-                pace.hold(self, until)
+            began = throttle.wait(deadline, refusal) if throttle else 0.0
             try:
-                return attempt()
+                result = attempt()
             except retry_on as error:
-                wait = self.wait_seconds(number, error)
-                if pace and error.throttled:
-                    pace.pause_until(self.clock() + wait)
-                if number >= self.max_attempts or wait >= self.remaining_seconds(until):
+                failures += 1
+                counted += count_all or isinstance(error, OutcomeUnknownError)
+                wait = self._choose_wait(failures, error)
+                if throttle and isinstance(error, ThrottledError):
+                    throttle.report_refusal(began, error.retry_after_seconds)
+                    wait, refusal = 0.0, error
+                if counted >= self._max_attempts or wait >= self.clock.remaining_seconds(deadline):
                     raise
-                self.sleep(wait)
-            number += 1
+                self.clock.sleep(wait)
+            else:
+                if throttle:
+                    throttle.report_success()
+                return result
+
+    def bind(self, *, deadline: float, throttle: Throttle | None = None, count_all: bool = False) -> Retry:
+        """Return :meth:`call` with these arguments."""
+
+        def retry(attempt: Callable[[], T]) -> T:
+            return self.call(attempt, deadline=deadline, throttle=throttle, count_all=count_all)
+
+        return retry
+
+    def _choose_wait(self, failures: int, error: RetryableError) -> float:
+        ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(failures - 1, 10))
+        return (error.retry_after_seconds or 0) + self.clock.jitter(0, ceiling)
 
 
 class Throttle:
-    """A pause that one caller's throttling imposes on all of them."""
+    """One pace for all who call one gateway, learned from what it lets through.
 
-    def __init__(self) -> None:
-        self._paused_until = 0.0
+    Nothing is held up before the first refusal. From then on requests are sent one by one, at nine tenths of
+    the rate that was let through before the refusal. A refusal with no success since the one before halves the
+    pace, down to nine tenths of the last minute's average, so that limits for each minute are found as well. A
+    success brings the pace back to nine tenths of the rate known to be good in steps of one half, and beyond
+    that adds a hundredth of it: additive increase, multiplicative decrease, as in RFC 5681. So little is
+    refused, and a limit that is lifted is noticed. Retry-After stops everybody until then.
+    """
 
-    def pause_until(self, moment: float) -> None:
-        """Let nobody send before this reading of the clock."""
-        self._paused_until = max(self._paused_until, moment)
+    def __init__(self, clock: Clock) -> None:
+        """Start without a limit."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accepted: deque[float] = deque(maxlen=_MEMORY_LENGTH)
+        self._rate: float | None = None  # requests a second
+        self._good_rate = float("inf")
+        self._next = 0.0  # when the next request may be sent
+        self._slowed_at = float("-inf")
+        self._refused_last = False
 
-    def hold(self, retry: Retry, until: float) -> None:
-        """Wait for the end of the pause, and a little more, so that not all start at once.
+    def wait(self, deadline: float, refusal: ThrottledError | None = None) -> float:
+        """Wait until a request may be sent.
+
+        Args:
+            deadline: Reading of the clock, in seconds.
+            refusal: Why the caller's request was refused before, if it was.
+
+        Returns:
+            The reading at which it may be sent; :meth:`report_refusal` asks for it.
 
         Raises:
-            NotAcceptedError: it ends after the deadline.
+            NotAcceptedError: That is after the deadline; *refusal*, where there is one.
         """
-        pause = self._paused_until - retry.clock()
-        if pause <= 0:
+        while True:
+            with self._lock:
+                now = self._clock.monotonic()
+                if now >= self._next:
+                    if self._rate is not None:
+                        self._next = now + 1 / self._rate
+                    return now
+                next_slot = self._next
+            if next_slot >= deadline:
+                raise refusal or NotAcceptedError(
+                    "CbrSync.OutOfTime", "the API throttles for longer than the run lasts", sent=False
+                )
+            self._clock.sleep_until(next_slot)
+
+    def report_success(self) -> None:
+        """Take into account that a request was accepted, or refused for another reason than its pace."""
+        self._accepted.append(self._clock.monotonic())
+        if self._rate is None:
             return
-        wait = pause + retry.jitter(0, BASE_SECONDS)
-        if wait >= retry.remaining_seconds(until):
-            raise NotAcceptedError(
-                "CbrSync.OutOfTime", "the API throttles for longer than the run lasts", sent=False
-            )
-        retry.sleep(wait)
+        with self._lock:
+            self._refused_last = False
+            safe = self._good_rate * _SAFE_SHARE
+            if self._rate < safe:
+                self._rate = min(self._rate * _GROWTH_BELOW, safe)
+            else:
+                self._rate += self._good_rate * _GROWTH_ABOVE * min(1, 1 / self._rate)
+
+    def report_refusal(self, began: float, retry_after_seconds: float | None) -> None:
+        """Take into account that a request was refused for its pace.
+
+        Args:
+            began: What :meth:`wait` returned for it. Requests that were under way together slow down once.
+            retry_after_seconds: The gateway's wish, if it has one.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            if began > self._slowed_at:
+                self._slow_down(now)
+                self._next = max(self._next, now + 1 / (self._rate or _FIRST_RATE))
+            self._next = max(self._next, now + (retry_after_seconds or 0))
+
+    def _slow_down(self, now: float) -> None:
+        in_last_minute = [moment for moment in self._accepted if now - moment < _MEMORY_SECONDS]
+        if self._rate is None:
+            self._good_rate = sum(now - moment < 1 for moment in in_last_minute) or float("inf")
+            self._rate = min(self._good_rate * _SAFE_SHARE, _FIRST_RATE if not in_last_minute else 1e9)
+        elif not self._refused_last:
+            window = 1 if self._rate > 1 else _MEMORY_SECONDS
+            let_through = sum(now - moment < window for moment in in_last_minute) / window
+            self._good_rate = min(self._rate, max(let_through, self._rate / 2))
+            self._rate = self._good_rate * _SAFE_SHARE
+        else:
+            average = len(in_last_minute) / _MEMORY_SECONDS
+            if in_last_minute:
+                self._good_rate = min(self._good_rate, len(in_last_minute) / max(now - in_last_minute[0], 1))
+            self._rate = max(self._rate / 2, min(average * _SAFE_SHARE, self._rate), _LEAST_RATE)
+        self._refused_last = True
+        self._slowed_at = now

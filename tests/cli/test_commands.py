@@ -17,9 +17,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cbr_sync.app import utc_now
 from cbr_sync.cli import console
 from cbr_sync.cli.main import app
+from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.models import Status
 from cbr_sync.simulator.cloud import Simulator
@@ -46,7 +46,7 @@ def run(*words: str, **environ: str) -> Result:
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """A simulator that the environment points to, as `cbr-sync simulate` makes it."""
-    simulator = demo_simulator(utc_now, operation_seconds=0)
+    simulator = demo_simulator(Clock().now, operation_seconds=0)
     with SimulatorServer(simulator) as server:
         for name, value in simulator_environ(server.url, VMWARE).items():
             monkeypatch.setenv(name, value)
@@ -221,7 +221,7 @@ def test_a_sync_that_cannot_be_followed_is_told(cloud: Simulator) -> None:
     """It was accepted; what came of it nobody may see."""
     cloud.add_faults("403", VMWARE)
     assert run("sync", VMWARE).exit_code == 1
-    blind = demo_simulator(utc_now, operation_seconds=600)
+    blind = demo_simulator(Clock().now, operation_seconds=600)
     with SimulatorServer(blind, on_request=lambda _request: blind.add_faults("403*9")) as server:
         result = run("sync", VMWARE, "--wait", CBR_SYNC_ENDPOINT=server.url)
     assert result.exit_code == 1
@@ -334,7 +334,7 @@ def test_nothing_moves_where_nobody_looks() -> None:
 
 def test_an_interrupted_sync_ends_at_once_and_without_a_trace() -> None:
     """Whatever its threads wait for: here for an API that does not answer."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults("hang*9")
     with SimulatorServer(
         simulator, on_request=lambda _request: os.kill(command.pid, signal.SIGINT)

@@ -16,14 +16,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
-from cbr_sync.app import Seams, utc_now
+from cbr_sync.app import Seams
 from cbr_sync.aws.sqs import SqsClient
 from cbr_sync.cli.dead_letters.formats import DeadLetter, read_dead_letters
 from cbr_sync.cli.dead_letters.player import is_served, replay_dead_letters, replay_queue
 from cbr_sync.cli.dead_letters.queue_source import DeadLetterQueue
 from cbr_sync.cli.main import app
+from cbr_sync.clock import Clock
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
-from cbr_sync.local import InvokeResult, Platform, signature_headers, simulator_environ
+from cbr_sync.local import InvokeResult, Platform, build_signature_headers, simulator_environ
 from cbr_sync.models import Credentials, Kind, rfc3339
 from cbr_sync.retry import Retry
 from cbr_sync.simulator.cloud import Simulator
@@ -60,7 +61,7 @@ class Clouds(httpx.BaseTransport):
     """
 
     moto: str
-    simulator: Simulator = field(default_factory=lambda: Simulator(now=utc_now))
+    simulator: Simulator = field(default_factory=lambda: Simulator(now=Clock().now))
     interrupt: str = ""
     refuse: str = ""
     sqs: httpx.BaseTransport = field(default_factory=httpx.HTTPTransport)
@@ -77,7 +78,7 @@ class Clouds(httpx.BaseTransport):
     @property
     def seams(self) -> Seams:
         retry = Retry(max_attempts=3, sleep=lambda _seconds: None)
-        return Seams(now=utc_now, retry=retry, transport=self)
+        return Seams(now=Clock().now, retry=retry, transport=self)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -93,7 +94,7 @@ class Clouds(httpx.BaseTransport):
 
     def queue(self, name: str) -> Queue:
         """A new queue on moto."""
-        client = SqsClient(httpx.Client(transport=self.sqs), self.moto, REGION, KEYS, utc_now)
+        client = SqsClient(httpx.Client(transport=self.sqs), self.moto, REGION, KEYS, Clock().now)
         attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if ".fifo" in name else {}
         body = {"QueueName": name, "Attributes": attributes}
         answer = json.loads(client.call("CreateQueue", body, timeout_seconds=5))
@@ -102,7 +103,7 @@ class Clouds(httpx.BaseTransport):
     def begun(self, vault_id: str, ago: timedelta = timedelta()) -> Operation:
         """A sync of this vault that an earlier delivery started, and that has ended since."""
         vault = next(vault for vault in self.simulator.vaults if vault.id == vault_id)
-        operation = Operation(f"log-{vault_id}", vault, utc_now() - ago, 0.001, auto_trigger=True)
+        operation = Operation(f"log-{vault_id}", vault, Clock().now() - ago, 0.001, auto_trigger=True)
         self.simulator.operations.append(operation)
         return operation
 
@@ -178,7 +179,7 @@ def test_what_is_served_goes_and_what_is_not_stays(clouds: Clouds, queue: Queue)
     played = {letter.name: is_served(what) for letter, what in run(clouds, queue)}
     assert played == {first: False, second: True}
     assert queue.counts == (1, 0)
-    clouds.simulator = Simulator(now=utc_now)
+    clouds.simulator = Simulator(now=Clock().now)
     assert [(letter.name, is_served(what)) for letter, what in run(clouds, queue)] == [(first, True)]
     assert queue.counts == (0, 0)
 
@@ -224,7 +225,7 @@ def test_a_message_that_cannot_be_read_stays(clouds: Clouds, queue: Queue) -> No
 )
 def test_a_schedulers_dead_letter_is_the_event(clouds: Clouds, queue: Queue, body: dict[str, str]) -> None:
     """Its time is that of the schedule, so that a night that was served after all is adopted."""
-    scheduled = rfc3339(utc_now() - timedelta(hours=3))
+    scheduled = rfc3339(Clock().now() - timedelta(hours=3))
     filled = {key: value.replace("{time}", scheduled) for key, value in body.items()}
     marks = {"SCHEDULE_ARN": SCHEDULE, "SCHEDULED_TIME": scheduled, "IS_PAYLOAD_TRUNCATED": "false"}
     queue.send(filled, **marks, ERROR_CODE="AWS.Scheduler.InternalServerError")
@@ -314,7 +315,7 @@ def test_in_a_fifo_queue_nothing_overtakes_what_stays(clouds: Clouds) -> None:
         (first, False),
         (other, True),
     ]
-    clouds.simulator = Simulator(now=utc_now)
+    clouds.simulator = Simulator(now=Clock().now)
     assert [letter.name for letter, _ in run(clouds, queue)] == [first, second]
 
 
@@ -679,7 +680,7 @@ def test_the_platform_may_be_said(clouds: Clouds, platform: Platform) -> None:
 def webhook_letter(sent: datetime, secret: bytes = SECRET) -> dict[str, Any]:
     """A webhook that was given up, in a record of FunctionGraph."""
     body = json.dumps(ONE)
-    headers: Mapping[str, str] = signature_headers(body.encode(), secret, now=sent.timestamp())
+    headers: Mapping[str, str] = build_signature_headers(body.encode(), secret, now=sent.timestamp())
     event = {
         "httpMethod": "POST",
         "requestContext": {"requestId": "one"},
@@ -692,7 +693,7 @@ def webhook_letter(sent: datetime, secret: bytes = SECRET) -> dict[str, Any]:
 
 def test_an_old_webhook_is_served_by_its_own_signature_and_time(clouds: Clouds) -> None:
     """What an earlier delivery started since is adopted; a fresh signature would have a time of its own."""
-    sent = utc_now() - timedelta(hours=3)
+    sent = Clock().now() - timedelta(hours=3)
     clouds.begun(VMWARE, timedelta(hours=2))
     [(_, played)] = replay_file(clouds, json.dumps(webhook_letter(sent)))
     assert played.answer == "HTTP 200"
@@ -702,7 +703,7 @@ def test_an_old_webhook_is_served_by_its_own_signature_and_time(clouds: Clouds) 
 
 def test_a_webhook_that_was_never_signed_right_is_not_served(clouds: Clouds) -> None:
     """Strangers' requests may lie among the dead letters of a gateway that hands over asynchronously."""
-    letter = webhook_letter(utc_now() - timedelta(hours=3), b"the secret of somebody else.....")
+    letter = webhook_letter(Clock().now() - timedelta(hours=3), b"the secret of somebody else.....")
     [(_, played)] = replay_file(clouds, json.dumps(letter))
     assert played.answer == "HTTP 401"
     assert not is_served(played)
@@ -711,7 +712,7 @@ def test_a_webhook_that_was_never_signed_right_is_not_served(clouds: Clouds) -> 
 
 def test_a_webhook_is_not_served_where_none_is(clouds: Clouds) -> None:
     """Without a secret nothing tells whose it is."""
-    letters = read_dead_letters("f.json", json.dumps(webhook_letter(utc_now())))
+    letters = read_dead_letters("f.json", json.dumps(webhook_letter(Clock().now())))
     environ = clouds.environ | {"CBR_SYNC_WEBHOOK_SECRET": ""}
     [(_, played)] = replay_dead_letters(letters, environ, seams=clouds.seams)
     assert played.answer == "HTTP 401"

@@ -108,7 +108,7 @@ def cloud(world: World) -> Cloud:
 def examined(cloud: Cloud, **change: str) -> list[Finding]:
     """The findings with these variables; each that is not well has its remedy, and none tells a secret."""
     environ = {name: value for name, value in (cloud.world.environ | change).items() if value}
-    findings = list(examine(environ, cloud.world.seams(httpx.MockTransport(cloud))))
+    findings = list(examine(environ, **cloud.world.options(httpx.MockTransport(cloud))))
     for finding in findings:
         assert finding.remedy or finding.verdict in (Verdict.OK, Verdict.SKIPPED), finding
         assert not [secret for secret in SECRETS if secret in " ".join(finding[:4])], finding
@@ -172,7 +172,7 @@ def test_nothing_is_changed(cloud: Cloud) -> None:
 
 def test_findings_come_one_by_one(cloud: Cloud) -> None:
     """Who waits for a slow network sees meanwhile what is known."""
-    findings = examine(cloud.world.environ, cloud.world.seams(httpx.MockTransport(cloud)))
+    findings = examine(cloud.world.environ, **cloud.world.options(httpx.MockTransport(cloud)))
     assert next(findings).subject == "settings"
     assert cloud.requests == []
 
@@ -545,7 +545,7 @@ def test_following_needs_its_permission_only_where_it_is_asked_for(
         return cloud(request)
 
     environ = {**cloud.world.environ, "CBR_SYNC_WAIT_SECONDS": seconds}
-    findings = list(examine(environ, cloud.world.seams(httpx.MockTransport(forbidden))))
+    findings = list(examine(environ, **cloud.world.options(httpx.MockTransport(forbidden))))
     assert bad(findings) == ["ShowOpLog (cbr:tasks:get)"]
     assert of(findings, "ShowOpLog").verdict is verdict
 
@@ -646,7 +646,7 @@ def test_a_vault_that_cannot_be_looked_for_is_told_all_the_same(cloud: Cloud) ->
         return no(403, "APIGW.0302")(request) if wrong else cloud(request)
 
     environ = {**cloud.world.environ, "CBR_SYNC_VAULTS": PUBLIC}
-    findings = list(examine(environ, cloud.world.seams(httpx.MockTransport(hybrid_only))))
+    findings = list(examine(environ, **cloud.world.options(httpx.MockTransport(hybrid_only))))
     assert "BackupService.7300 or BackupService.6105 would follow" in of(findings, f"vault {PUBLIC}").found
 
 

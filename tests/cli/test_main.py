@@ -66,7 +66,7 @@ def test_an_error_as_json_has_its_name_and_message() -> None:
 
 
 def test_a_refused_webhook_shows_its_reply() -> None:
-    """Without a secret in the environment it goes unsigned, and the door says no."""
+    """Without a secret in the environment it goes unsigned, and the adapter says no."""
     result = run("invoke", "-", "--simulate", stdin='{"httpMethod": "GET"}')
     assert result.exit_code == 1
     assert "webhook: HTTP 405" in result.stdout

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -37,7 +37,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
     """Runs an instance: what the initializer and each event gave, and at last which modules it had."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(Simulator(now=Clock().now)) as server:
         well = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
 
         def ran(*events: object, **variables: str) -> list[dict[str, Any]]:

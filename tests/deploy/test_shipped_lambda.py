@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import bundle
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.answers import Answer
 from cbr_sync.simulator.cloud import Simulator
@@ -45,7 +45,7 @@ def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def simulator() -> Simulator:
     """The API that the function calls."""
-    return Simulator(now=utc_now)
+    return Simulator(now=Clock().now)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_schedule_webhook_and_batch_are_answered_in_one_process(start: Start) ->
 
 def test_a_second_delivery_in_the_same_process_adopts(start: Start, simulator: Simulator) -> None:
     """What the first began serves the second."""
-    event = {"trigger": "schedule", "scheduled_time": utc_now().isoformat()}
+    event = {"trigger": "schedule", "scheduled_time": Clock().now().isoformat()}
     with start() as service:
         first, second = (service.invoke(event, "request-1") for _ in range(2))
     (before,), (after,) = first.body["outcomes"], second.body["outcomes"]
@@ -185,7 +185,7 @@ class Rambling(Simulator):
         return answer, entry
 
 
-@pytest.mark.parametrize("simulator", [Rambling(now=utc_now)])
+@pytest.mark.parametrize("simulator", [Rambling(now=Clock().now)])
 def test_no_word_makes_a_reply_that_cannot_be_sent(start: Start, simulator: Simulator) -> None:
     """The runtime client would end the process over it, after the sync was taken."""
     with start() as service:

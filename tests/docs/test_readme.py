@@ -28,8 +28,8 @@ from cbr_sync.monitoring.metrics import (
 from cbr_sync.reports.models import State
 from cbr_sync.settings import Settings
 from cbr_sync.simulator.faults import parse_faults
-from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, RunResult
-from support.builders import SOURCE, TRIGGER, build_outcome
+from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, build_events
+from support.builders import SOURCE, TRIGGER, build_outcome, build_result
 from support.world import START, World
 
 ROOT = bundle.ROOT
@@ -185,14 +185,12 @@ def test_the_consumer_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="results")["QueueUrl"]
     world = World()
-    told = RunResult(
-        outcomes=[
-            build_outcome(),
-            build_outcome(status=Status.FAILED, error=OutcomeError(code="BackupService.7300", message="no")),
-        ],
-        rejected=[(TRIGGER, EventError("found nothing"))],
+    result = build_result(
+        build_outcome(),
+        build_outcome(status=Status.FAILED, error=OutcomeError(code="BackupService.7300", message="no")),
+        errors=[(TRIGGER, EventError("found nothing"))],
     )
-    for event in told.cloud_events("run", SOURCE, START):
+    for event in build_events(result, "run", SOURCE, START):
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
     world.on_lambda({"report": {}}, {**world.environ})
     reported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

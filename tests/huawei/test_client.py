@@ -12,11 +12,20 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from cbr_sync.errors import ApiError, CredentialsRefusedError, NotAcceptedError, OutcomeUnknownError
+from cbr_sync.clock import Clock
+from cbr_sync.credentials import KeyStates
+from cbr_sync.errors import (
+    ApiError,
+    CredentialsRefusedError,
+    NotAcceptedError,
+    OutcomeUnknownError,
+    ThrottledError,
+)
 from cbr_sync.huawei.client import ProjectClient, SignedClient, classify
 from cbr_sync.huawei.signing import compute_signature
 from cbr_sync.models import Credentials
 from cbr_sync.retry import Throttle
+from cbr_sync.threads import run_until
 from support.world import World
 
 KEYS = Credentials("made-up-access-key", "made-up-secret-key", "made-up-token")
@@ -35,12 +44,12 @@ class Answer(BaseModel):
     value: int
 
 
-def call(world: World, answering: Answering | httpx.Response, **more: Any) -> Answer:
+def call(world: World, answering: Answering | httpx.Response, method: str = "POST", **more: Any) -> Answer:
     """One call to an API that answers so."""
     answer = answering if callable(answering) else lambda _request: answering
     http = httpx.Client(transport=httpx.MockTransport(answer))
-    client = SignedClient(http, KEYS, now=world.now)
-    return client.call(Answer, "POST", URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
+    client = SignedClient(http, KEYS, key_states=KeyStates(world.clock), clock=world.clock)
+    return client.call(Answer, method, URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
 
 
 def no(world: World, answering: Answering | httpx.Response, **more: Any) -> ApiError:
@@ -137,18 +146,23 @@ def test_the_request_id_is_found_wherever_it_stands(
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("APIGW.0308", 400, NotAcceptedError),
-        ("APIG.0308", 429, NotAcceptedError),
-        ("APIGW.0308", 403, NotAcceptedError),
-        ("APIGW.0308", 500, NotAcceptedError),
-        ("APIGW.0613", 500, NotAcceptedError),
-        ("429", 429, NotAcceptedError),
+        ("APIGW.0308", 400, ThrottledError),
+        ("APIG.0308", 429, ThrottledError),
+        ("APIGW.0308", 403, ThrottledError),
+        ("APIGW.0308", 500, ThrottledError),
+        ("APIGW.0613", 500, ThrottledError),
+        ("429", 429, ThrottledError),
+        ("425", 425, NotAcceptedError),
         ("503", 503, NotAcceptedError),
+        ("408", 408, OutcomeUnknownError),
+        ("499", 499, OutcomeUnknownError),
         ("BackupService.9998", 500, CredentialsRefusedError),
         ("APIGW.0301", 401, CredentialsRefusedError),
         ("APIGW.0303", 400, CredentialsRefusedError),
         ("401", 401, CredentialsRefusedError),
-        ("403", 403, CredentialsRefusedError),
+        ("APIGW.0307", 401, CredentialsRefusedError),
+        ("APIGW.0302", 403, ApiError),
+        ("403", 403, ApiError),
         ("BackupService.9910", 500, OutcomeUnknownError),
         ("APIGW.0605", 500, OutcomeUnknownError),
         ("APIGW.0201", 502, OutcomeUnknownError),
@@ -159,7 +173,7 @@ def test_the_request_id_is_found_wherever_it_stands(
         ("BackupService.6105", 400, ApiError),
         ("BackupService.7300", 400, ApiError),
         ("BackupService.7302", 400, ApiError),
-        ("BackupService.8600", 403, CredentialsRefusedError),
+        ("BackupService.8600", 403, ApiError),
         ("BackupService.1005", 500, OutcomeUnknownError),
         ("xAPIGW.0308", 404, ApiError),
         ("APIGW.03081", 404, ApiError),
@@ -180,18 +194,33 @@ def test_a_redirect_is_an_error(world: World) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"<html>", b"[]", b"{}", b'{"value": 1', b'{"value": "x"}', b"\xff"]
 )
-def test_a_success_that_cannot_be_read_is_final(world: World, content: bytes) -> None:
-    """It tells the status and the request id all the same."""
-    error = no(world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}))
-    assert (type(error), error.code) == (ApiError, "CbrSync.UnreadableAnswer")
+@pytest.mark.parametrize(("method", "kind"), [("GET", ApiError), ("POST", OutcomeUnknownError)])
+def test_a_success_that_cannot_be_read_names_its_status(
+    world: World, content: bytes, method: str, kind: type[ApiError]
+) -> None:
+    """And its request id; after a POST nobody knows whether it did something."""
+    error = no(world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}), method=method)
+    assert (type(error), error.code) == (kind, "CbrSync.UnreadableAnswer")
     assert (error.http_status, error.request_id) == (200, "r")
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("", None), ("Mon, 23 Nov 2026", None), ("-1", None), ("1e9", None)]
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("120.0", 120.0),
+        ("Mon, 23 Nov 2026 03:00:40 GMT", 40.0),
+        ("Monday, 23-Nov-26 03:00:40 GMT", 40.0),
+        ("Mon, 23 Nov 2026 02:00:00 GMT", 0.0),
+        ("", None),
+        ("Mon, 23 Nov 2026", None),
+        ("-1", None),
+        ("1e9", None),
+        ("9" * 5000, None),
+    ],
 )
-def test_retry_after_is_seconds_or_nothing(world: World, value: str, seconds: float | None) -> None:
-    """Its other form, a date, is left to our own backoff."""
+def test_retry_after_is_honoured_in_both_forms(world: World, value: str, seconds: float | None) -> None:
+    """Seconds, with a fraction too, and a date; anything else is left to our own backoff."""
     error = no(world, httpx.Response(429, headers={"Retry-After": value}))
     assert error.retry_after_seconds == seconds
 
@@ -239,7 +268,9 @@ def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> Si
     """A client whose platform hands over these credentials, one after the other, on renewal."""
     http = httpx.Client(transport=httpx.MockTransport(gate))
     renewals = iter(renewed)
-    return SignedClient(http, KEYS, now=world.now, renew=lambda: next(renewals))
+    return SignedClient(
+        http, KEYS, key_states=KeyStates(world.clock), clock=world.clock, renew=lambda: next(renewals)
+    )
 
 
 def outcomes(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
@@ -289,12 +320,42 @@ def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
     assert (second.code, second.message, second.http_status) == ("no", "no ****", 401)
 
 
-def test_who_may_not_look_may_still_sync(world: World) -> None:
-    """A 403 stops requests of its method alone."""
+def test_a_missing_permission_ends_its_own_call_only(world: World) -> None:
+    """The signature was right: nothing else is kept from being sent, and nothing is renewed."""
     gate = Gate("x", status=403)
-    client = client_at(world, gate, None)
-    assert outcomes(client, "GET", "GET", "POST", "POST") == [CredentialsRefusedError] * 4
-    assert [method for method, _ in gate.got] == ["GET", "POST"]
+    client = client_at(world, gate)
+    assert outcomes(client, "GET", "GET", "POST", "POST") == [ApiError] * 4
+    assert [method for method, _ in gate.got] == ["GET", "GET", "POST", "POST"]
+
+
+def test_refused_keys_are_not_tried_again_for_five_minutes(world: World) -> None:
+    """Over the runs of one instance, each of which has a client of its own."""
+    gate = Gate("made-up-token")
+    states = KeyStates(world.clock)
+    http = httpx.Client(transport=httpx.MockTransport(gate))
+    wrong = Credentials("made-up-access-key", "made-up-secret-key", "wrong")
+
+    def build_client() -> SignedClient:
+        return SignedClient(http, wrong, key_states=states, clock=world.clock)
+
+    assert outcomes(build_client(), "GET") == [CredentialsRefusedError]
+    world.sleep(299)
+    assert outcomes(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
+    assert len(gate.got) == 1
+    world.sleep(1)
+    assert outcomes(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
+    assert len(gate.got) == 2
+
+
+def test_a_key_that_is_new_is_tried_by_one_request_alone(world: World) -> None:
+    """Whatever the number of workers, one wrong key costs one refusal."""
+    gate = Gate("x")
+    client = client_at(world, gate, RENEWED, RENEWED)
+    results: list[type[ApiError] | int] = []
+    jobs = [lambda: results.extend(outcomes(client, "POST"))] * 16
+    assert run_until(60, jobs, clock=world.clock, concurrency=16)
+    assert results == [CredentialsRefusedError] * 16
+    assert [token for _, token in gate.got] == ["made-up-token", "renewed"]
 
 
 def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> None:
@@ -329,12 +390,18 @@ def test_a_projects_post_is_tried_again_until_a_deadline(world: World) -> None:
         return answers.pop(0)
 
     client = client_at(world, api)
-    project = ProjectClient(client, "p", world.retry, Throttle(), lambda until: until - world.elapsed)
-    answer = project.try_again(lambda: project.post(Answer, URL, {"a": 1}, 10), 10)
-    assert (answer.value, waits) == (7, [10, 9.5])
+    project = ProjectClient(
+        client,
+        "p",
+        retrier=world.retrier,
+        throttle=Throttle(world.clock),
+        timeout_seconds=world.clock.remaining_seconds,
+    )
+    answer = project.bind_retry(10)(lambda: project.post(Answer, URL, {"a": 1}, 10))
+    assert (answer.value, waits) == (7, [10, 9])
 
 
-def test_a_request_that_waited_for_another_has_less_time(world: World) -> None:
+def test_a_request_that_waited_for_another_has_less_time() -> None:
     """Until the credentials are accepted one waits for the other; its time is counted when it is sent."""
     order: list[str] = []
 
@@ -354,7 +421,9 @@ def test_a_request_that_waited_for_another_has_less_time(world: World) -> None:
             order.append("first is answered")
         return httpx.Response(200, json={"value": 1})
 
-    client = SignedClient(httpx.Client(transport=httpx.MockTransport(api)), KEYS, now=world.now)
+    http = httpx.Client(transport=httpx.MockTransport(api))
+    client = SignedClient(http, KEYS, key_states=KeyStates(Clock()), clock=Clock())
     call_as("first")
     second.join()
-    assert order == ["first asks for its time", "first is answered", "second asks for its time"]
+    assert order[0] == "first asks for its time"
+    assert order[order.index("first is answered") + 1 :] == ["second asks for its time"]

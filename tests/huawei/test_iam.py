@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import httpx
 import pytest
 
+from cbr_sync.credentials import KeyStates
 from cbr_sync.errors import ApiError, CredentialsRefusedError
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.iam import find_project_id
 from cbr_sync.models import Credentials
+from support.world import VirtualClock
 
 IAM = "https://iam.cn-north-4.myhuaweicloud.com"
 PROJECT = "f841e01fd2b14e7fa41b6ae7aa6b0594"
@@ -30,7 +30,12 @@ class Iam:
     def find(self) -> str:
         http = httpx.Client(transport=httpx.MockTransport(self))
         keys = Credentials("made-up-key", "made-up-secret")
-        client = SignedClient(http, keys, now=lambda: datetime(2026, 11, 23, 3, tzinfo=UTC))
+        client = SignedClient(
+            http,
+            keys,
+            key_states=KeyStates(VirtualClock()),
+            clock=VirtualClock(),
+        )
         return find_project_id(client, IAM, "cn-north-4", timeout_seconds=lambda: 2.5)
 
 

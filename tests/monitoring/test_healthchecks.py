@@ -16,10 +16,10 @@ from cbr_sync.local import LocalLambdaContext
 from cbr_sync.models import Status
 from cbr_sync.monitoring.healthchecks import HealthchecksPing, build_body, choose_suffix
 from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.results import RunResult
 from cbr_sync.settings import Settings
 from cbr_sync.simulator.scenarios import PastSync, demo_simulator
-from cbr_sync.sinks.messages import RunResult
-from support.builders import VAULT, Lines, build_outcome, build_world
+from support.builders import VAULT, Lines, build_outcome, build_result, build_world
 from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, webhook_event
 
 CHECK = "https://hc.example.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001"
@@ -97,14 +97,14 @@ def test_what_another_delivery_may_finish_is_only_logged(world: World) -> None:
     with pytest.raises(SyncUnfinished):
         run(world, {"vault_ids": [VMWARE, FILE]}, monitor)
     assert monitor.suffixes == ["/start", "/log"]
-    assert monitor.said.startswith("SyncUnfinished: 1 of 2 syncs are unfinished")
+    assert monitor.said.startswith(f"syncs: 1 unfinished, 1 accepted\nunfinished: {FILE}: APIGW.0308: ")
 
 
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        ({"vault_id": "tape-7"}, "EventError: vault_id: found a string of 6 characters"),
-        (["what", "is", "this"], "EventError: found a list of 3 as the event"),
+        ({"vault_id": "tape-7"}, "vault_id: found a string of 6 characters"),
+        (["what", "is", "this"], "found a list of 3 as the event"),
     ],
 )
 def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, words: str) -> None:
@@ -113,7 +113,8 @@ def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, 
     with pytest.raises(CbrSyncError):
         run(world, event, monitor)
     assert monitor.suffixes == ["/start", "/fail"]
-    assert monitor.said.startswith(words)
+    assert monitor.said.startswith("rejected: direct ")
+    assert words in monitor.said
 
 
 def test_a_broken_sink_is_a_failure(world: World) -> None:
@@ -148,8 +149,8 @@ def test_a_report_is_well_where_all_is_fresh(hours_ago: float, suffix: str, word
 
 def test_a_long_list_is_cut(world: World) -> None:
     """A few lines are read, a thousand are not."""
-    told = RunResult(outcomes=[build_outcome(status=Status.FAILED) for _ in range(50)])
-    lines = build_body(told, None).splitlines()
+    result = build_result(*(build_outcome(status=Status.FAILED) for _ in range(50)))
+    lines = build_body(result, None).splitlines()
     assert (len(lines), lines[-1]) == (11, "and 41 more")
     world.simulator = demo_simulator(world.now)
     monitor = Monitor(world)
@@ -173,7 +174,7 @@ def test_a_ping_that_is_refused_changes_nothing(world: World, log_lines: Lines, 
     """It is logged, without the check's address, which is a secret."""
     monitor = Monitor(world, status)
     assert run(world, {"vault_id": VMWARE}, monitor)["counts"] == {"accepted": 1}
-    told = [line for line in log_lines() if line["message"] == "a ping was not taken"]
+    told = [line for line in log_lines() if line["message"] == "a ping was not accepted"]
     assert [line["reason"] for line in told] == [f"HTTP {status}"] * 2
     assert "000000000001" not in str(told)
 
@@ -206,7 +207,15 @@ def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines, left: f
 
     client = httpx.Client(transport=httpx.MockTransport(hang))
     begun = time.monotonic()
-    with HealthchecksPing(client, CHECK, RUN, RunResult(), make_logger({}), lambda: left):
+    ping = HealthchecksPing(
+        client=client,
+        url=CHECK,
+        run_id=RUN,
+        result=RunResult(),
+        logger=make_logger({}),
+        remaining_seconds=lambda: left,
+    )
+    with ping:
         pass
     took = time.monotonic() - begun
     over.set()
@@ -235,7 +244,7 @@ def test_a_check_whose_host_cannot_be_is_only_logged(world: World, log_lines: Li
 
     reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(answer))
     assert reply["counts"] == {"accepted": 1}
-    assert len([line for line in log_lines() if line["message"] == "a ping was not taken"]) == 2
+    assert len([line for line in log_lines() if line["message"] == "a ping was not accepted"]) == 2
 
 
 def test_what_nobody_foresaw_is_named_without_its_words() -> None:
@@ -251,9 +260,9 @@ def test_each_status_has_its_ping(status: Status) -> None:
     suffix = {"failed": "/fail", "timed_out": "/fail", "partial": "/fail", "unfinished": "/log"}.get(
         status, ""
     )
-    assert choose_suffix(RunResult(outcomes=[build_outcome(status=status)]), None) == suffix
+    assert choose_suffix(build_result(build_outcome(status=status)), None) == suffix
     worse = [build_outcome(status=status), build_outcome(status=Status.FAILED)]
-    assert choose_suffix(RunResult(outcomes=worse), SyncUnfinished("left", {})) == "/fail"
+    assert choose_suffix(build_result(*worse), SyncUnfinished("left")) == "/fail"
 
 
 def test_nobody_is_pinged_where_no_check_is_set(world: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbr_sync.errors import CredentialsRefusedError, EventError, SyncUnfinished
+from cbr_sync.errors import EventError, SyncUnfinished
 from cbr_sync.huawei.cbr import OperationLog
 from cbr_sync.huawei.cbr import Vault as ListedVault
 from cbr_sync.models import Kind, Trigger
@@ -562,7 +562,7 @@ def test_a_sync_that_ends_between_two_pages_runs_no_more() -> None:
         assert (row.state, row.running) == (State.FRESH, None)
 
 
-def test_what_keeps_a_vaults_logs_from_being_read_is_told() -> None:
+def test_a_missing_permission_makes_a_vault_unknown_and_is_named(log_lines: Lines) -> None:
     """A report that left the vault out would be a lie."""
     world = build_world((VAULT, []))
     cloud = world.transport()
@@ -572,8 +572,9 @@ def test_what_keeps_a_vaults_logs_from_being_read_is_told() -> None:
             return httpx.Response(403, json={"error_code": "APIGW.0302", "error_msg": "not allowed"})
         return cloud.handle_request(request)
 
-    with pytest.raises(CredentialsRefusedError, match=r"APIGW\.0302"):
-        world.on_lambda({"report": {}}, transport=httpx.MockTransport(forbidden))
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(forbidden))
+    assert states(reply["reports"][0]) == {"vault": "unknown"}
+    assert {line["reason"] for line in log_lines() if "reason" in line} == {"APIGW.0302: not allowed"}
 
 
 @pytest.mark.parametrize(

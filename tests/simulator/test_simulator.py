@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 import pytest
 
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.huawei.signing import SdkHmacAuth
 from cbr_sync.models import Credentials
 from cbr_sync.simulator.cloud import Simulator
@@ -28,7 +28,7 @@ from cbr_sync.simulator.models import (
     Vault,
 )
 from cbr_sync.simulator.server import SimulatorServer
-from support.world import BUSY, ENDPOINT, FILE, PUBLIC, VMWARE, World
+from support.world import BUSY, ENDPOINT, FILE, PUBLIC, VMWARE, VirtualClock, World
 
 FROZEN = "9f503152-be96-4e9b-8da2-705d42cf6e07"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -90,7 +90,7 @@ def test_the_vendors_sdk_completes_all_it_calls(sdk_client: Callable[[str], Any]
     from huaweicloudsdkcbr.v1 import model  # noqa: PLC0415
     from huaweicloudsdkcore.exceptions import exceptions  # noqa: PLC0415
 
-    with SimulatorServer(Simulator(now=utc_now, operation_seconds=0)) as server:
+    with SimulatorServer(Simulator(now=Clock().now, operation_seconds=0)) as server:
         cbr = sdk_client(server.url)
         asked = model.SyncParam(auto_trigger=False, vault_id=VMWARE)
         answer = cbr.import_checkpoint(model.ImportCheckpointRequest(body=model.SyncReq(sync=asked)))
@@ -134,7 +134,7 @@ def test_the_vendors_sdk_sees_the_documented_codes(
     from huaweicloudsdkcbr.v1 import model  # noqa: PLC0415
     from huaweicloudsdkcore.exceptions import exceptions  # noqa: PLC0415
 
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     if fault:
         simulator.add_faults(fault)
     asked = model.SyncParam(auto_trigger=False, vault_id=vault)
@@ -391,7 +391,7 @@ def test_a_request_that_was_changed_on_its_way_is_refused(world: World, change: 
 @pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 401), (-14, 200), (-16, 401)])
 def test_a_clock_may_be_fifteen_minutes_off(world: World, minutes: int, status: int) -> None:
     """Not more, in either direction."""
-    elsewhere = World(elapsed=minutes * 60)
+    elsewhere = World(VirtualClock(minutes * 60))
     with client_of(world.simulator, elsewhere) as client:
         assert post_sync(client, VMWARE).status_code == status
 
@@ -502,10 +502,10 @@ def test_a_fault_may_break_the_connection(
 )
 def test_a_fault_breaks_a_real_connection(fault: str, errors: tuple[type[Exception], ...]) -> None:
     """The same over a socket."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults(fault)
     seen: list[Request] = []
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
+    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, Clock().now)
     with (
         SimulatorServer(simulator, on_request=seen.append) as server,
         httpx.Client(base_url=server.url, auth=auth, timeout=0.2) as client,
@@ -518,16 +518,16 @@ def test_a_fault_breaks_a_real_connection(fault: str, errors: tuple[type[Excepti
 
 def test_a_connection_lives_on_after_an_answer_that_is_a_fault() -> None:
     """Also after a 304, which has no body."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults("503,304,html")
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
+    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, Clock().now)
     with SimulatorServer(simulator) as server, httpx.Client(base_url=server.url, auth=auth) as client:
         assert [client.get("/v3/projects").status_code for _ in range(4)] == [503, 304, 200, 200]
 
 
 def test_a_length_that_is_no_number_is_answered() -> None:
     """As a request without a body; it carries no signature here."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(Simulator(now=Clock().now)) as server:
         connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
         with closing(connection):
             connection.request("POST", SYNC, headers={"Content-Length": "x"})
@@ -537,7 +537,7 @@ def test_a_length_that_is_no_number_is_answered() -> None:
 
 def test_a_server_serves_until_it_is_stopped() -> None:
     """From another thread too; it is then gone from its port."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(Simulator(now=Clock().now)) as server:
         stop = threading.Timer(0, server.__exit__)
         stop.start()
         server.serve_forever()
@@ -549,8 +549,8 @@ def test_a_server_serves_until_it_is_stopped() -> None:
 def test_each_request_is_told_as_the_books_have_it() -> None:
     """Of many at the same time each once; the lock makes them one sync."""
     seen: list[Request] = []
-    simulator = Simulator(now=utc_now, operation_seconds=600)
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
+    simulator = Simulator(now=Clock().now, operation_seconds=600)
+    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, Clock().now)
     with (
         SimulatorServer(simulator, on_request=seen.append) as server,
         httpx.Client(base_url=server.url, auth=auth) as client,

@@ -132,7 +132,7 @@ def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
         build_outcome_event(build_outcome(status=Status.PARTIAL), SOURCE),
         build_rejected_event(TRIGGER, "found \ud800", SOURCE, START),
     ]
-    LogSink(make_logger({})).emit(events, until=0)
+    LogSink(make_logger({})).emit(events, deadline=0)
     lines = log_lines()
     assert [line["level"] for line in lines] == ["INFO", "WARNING", "WARNING"]
     assert [line["outcome"] for line in lines] == events
@@ -156,7 +156,7 @@ def test_a_line_bears_what_the_log_is_searched_by(world: World, log_lines: Lines
 @pytest.mark.parametrize("status", Status)
 def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
     """What did not go as it was hoped for; a sync that runs, or was not needed, did."""
-    LogSink(make_logger({})).emit([build_outcome_event(build_outcome(status=status), SOURCE)], until=0)
+    LogSink(make_logger({})).emit([build_outcome_event(build_outcome(status=status), SOURCE)], deadline=0)
     trouble = status in {"failed", "unfinished", "timed_out", "partial"}
     assert [line["level"] for line in log_lines()] == ["WARNING" if trouble else "INFO"]
 
@@ -166,7 +166,7 @@ def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
 def test_whatever_an_event_holds_is_one_line_of_json(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Line breaks of every script, quotes, control characters and lone surrogates survive."""
     event = build_rejected_event(Trigger(kind=Kind.TIMER, id=text, time=START), text, SOURCE, START)
-    LogSink(make_logger({})).emit([event], until=0)
+    LogSink(make_logger({})).emit([event], 0)
     line, end = capsys.readouterr().out.split("\n")
     assert (json.loads(line)["outcome"], end) == (event, "")
 
@@ -178,18 +178,18 @@ def test_chinese_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Keeping:
-    """A sink that keeps what it got, and until when."""
+    """A sink that keeps what it got, and its deadline."""
 
     def __init__(self, world: World, seconds: float = 0, error: Exception | None = None) -> None:
         self.events: list[CloudEvent] = []
-        self.until = 0.0
+        self.deadline = 0.0
         self._world = world
         self._seconds = seconds
         self._error = error
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         self.events += events
-        self.until = until
+        self.deadline = deadline
         self._world.sleep(self._seconds)
         if self._error:
             raise self._error
@@ -207,13 +207,13 @@ def test_a_broken_sink_does_not_silence_the_others(world: World, log_lines: Line
         emit_to_all(
             [(name, lambda sink=sink: sink) for name, sink in sinks.items()],  # type: ignore[misc]
             [event],
-            12,
-            world.retry,
-            make_logger({}),
+            deadline=12,
+            clock=world.clock,
+            logger=make_logger({}),
         )
     assert all(sink.events == [event] for sink in sinks.values())
-    assert [sink.until for sink in sinks.values()] == [4, 8, 12]
-    assert log_lines()[0]["message"] == "a sink failed unforeseen"
+    assert [sink.deadline for sink in sinks.values()] == [4, 8, 12]
+    assert log_lines()[0]["message"] == "unexpected sink error"
 
 
 def test_sinks_that_take_everything_are_not_told_of(world: World, log_lines: Lines) -> None:
@@ -224,7 +224,7 @@ def test_sinks_that_take_everything_are_not_told_of(world: World, log_lines: Lin
         build_outcome_event(build_outcome(vault_id=FILE), SOURCE),
     ]
     sinks = [("one", lambda: well[0]), ("two", lambda: well[1])]
-    emit_to_all(sinks, events, 12, world.retry, make_logger({}))
+    emit_to_all(sinks, events, deadline=12, clock=world.clock, logger=make_logger({}))
     assert [sink.events for sink in well] == [events, events]
     assert log_lines() == []
 
@@ -237,5 +237,11 @@ def test_a_sink_that_cannot_be_made_is_a_broken_one(world: World) -> None:
 
     well = Keeping(world)
     with pytest.raises(SinkError, match=r"^smn: the project is not known$"):
-        emit_to_all([("smn", unmade), ("well", lambda: well)], [{}], 12, world.retry, make_logger({}))
+        emit_to_all(
+            [("smn", unmade), ("well", lambda: well)],
+            [{}],
+            deadline=12,
+            clock=world.clock,
+            logger=make_logger({}),
+        )
     assert well.events == [{}]

@@ -15,11 +15,11 @@ import pytest
 from botocore.retries import standard
 from moto.server import ThreadedMotoServer
 
-from cbr_sync.app import utc_now
 from cbr_sync.aws.sqs import SqsClient
+from cbr_sync.clock import Clock
 from cbr_sync.errors import SinkError
 from cbr_sync.models import Credentials, Kind, Status, SyncOutcome, Trigger
-from cbr_sync.retry import Retry
+from cbr_sync.retry import Retrier
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
 from cbr_sync.sinks.sqs import SqsSink
 from support.world import World
@@ -95,7 +95,7 @@ class Moto:
     def sink(self, queue_url: str, credentials: Credentials = KEYS) -> SqsSink:
         """Our sink for this queue."""
         return make_sink(
-            httpx.Client(trust_env=False), queue_url, self.url, credentials, Retry(max_attempts=2)
+            httpx.Client(trust_env=False), queue_url, self.url, credentials, Retrier(Clock(), max_attempts=2)
         )
 
 
@@ -104,16 +104,16 @@ def make_sink(
     queue_url: str,
     endpoint: str,
     credentials: Credentials = KEYS,
-    retry: Retry | None = None,
+    retrier: Retrier | None = None,
 ) -> SqsSink:
     """A sink as the App makes it."""
-    sqs = SqsClient(client, endpoint, REGION, credentials, utc_now)
-    return SqsSink(lambda: sqs, queue_url, retry or Retry(), 5)
+    sqs = SqsClient(client, endpoint, REGION, credentials, Clock().now)
+    return SqsSink(sqs, queue_url, retrier=retrier or Retrier(Clock()), request_timeout_seconds=5)
 
 
 def soon() -> float:
     """A deadline that is far enough."""
-    return Retry().clock() + 20
+    return Clock().monotonic() + 20
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_fifo_queue_keeps_a_vaults_order_and_takes_an_outcome_once(moto: Moto)
 
 def test_a_queue_that_is_not_there_is_told_by_its_code(moto: Moto) -> None:
     """As AWS calls it."""
-    with pytest.raises(SinkError, match="1 messages not taken: QueueDoesNotExist"):
+    with pytest.raises(SinkError, match="1 messages not accepted: QueueDoesNotExist"):
         moto.sink(f"{moto.url}/123456789012/nowhere").emit(events_of(1), soon())
 
 
@@ -186,7 +186,7 @@ def test_aws_accepts_our_signature_and_no_other(moto: Moto) -> None:
             Credentials(role.access_key, role.secret_key, "wrong"),
             Credentials(role.access_key, role.secret_key),
         ):
-            with pytest.raises(SinkError, match="1 messages not taken: 403") as error:
+            with pytest.raises(SinkError, match="1 messages not accepted: 403") as error:
                 moto.sink(queue, wrong).emit(events_of(1), soon())
             assert role.secret_key not in str(error.value)
     finally:
@@ -247,7 +247,7 @@ def emit(
     client = httpx.Client(transport=httpx.MockTransport(queue))
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
     sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
-    SqsSink(lambda: sqs, url, world.retry, 5).emit(events_of(count), seconds)
+    SqsSink(sqs, url, retrier=world.retrier, request_timeout_seconds=5).emit(events_of(count), seconds)
 
 
 def test_only_what_was_not_taken_is_sent_again(world: World) -> None:
@@ -303,14 +303,14 @@ def test_passing_trouble_is_waited_out(world: World, answer: Answering) -> None:
 def test_a_final_no_is_told_in_the_queues_words(world: World, answer: Answering, words: str) -> None:
     """Once, and without our keys; the next batch is tried all the same."""
     queue = Queue(answer)
-    with pytest.raises(SinkError, match=f"10 messages not taken: .*{words}"):
+    with pytest.raises(SinkError, match=f"10 messages not accepted: .*{words}"):
         emit(world, queue, 12)
     assert [len(batch) for batch in queue.sent] == [10, 2]
 
 
 def test_trouble_that_lasts_ends_before_the_deadline(world: World) -> None:
     """With what was not taken."""
-    with pytest.raises(SinkError, match="3 messages not taken: 503"):
+    with pytest.raises(SinkError, match="3 messages not accepted: 503"):
         emit(world, Queue(*[error(503)] * 99), seconds=2)
     assert world.elapsed < 2
 
@@ -374,7 +374,7 @@ def test_what_is_left_at_the_deadline_is_not_sent(world: World) -> None:
     with pytest.raises(SinkError) as no:
         emit(world, slow, count=25, seconds=4)
     out_of_time = "CbrSync.OutOfTime: the invocation's time is used up"
-    assert str(no.value) == f"10 messages not taken: {out_of_time}; 5 messages not taken: {out_of_time}"
+    assert str(no.value) == f"10 messages not accepted: {out_of_time}; 5 messages not accepted: {out_of_time}"
 
 
 def test_every_attempt_is_signed_afresh(world: World) -> None:

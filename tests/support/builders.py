@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx
 from hypothesis import strategies as st
 
+from cbr_sync.errors import ApiError, EventError
 from cbr_sync.models import Kind, Status, SyncOutcome, Trigger
+from cbr_sync.results import MessageResult, RunResult
 from cbr_sync.simulator.models import Vault
 from cbr_sync.simulator.scenarios import PastSync, record_history
 from support.world import START, VMWARE, World
@@ -102,3 +104,15 @@ def build_sqs_event(*bodies: object, fifo: bool = False) -> dict[str, Any]:
             for number, body in enumerate(bodies)
         ]
     }
+
+
+def build_result(
+    *outcomes: SyncOutcome, errors: Sequence[tuple[Trigger, EventError | ApiError]] = ()
+) -> RunResult:
+    """The result of a run with these outcomes, and with triggers that could not be served."""
+    return RunResult(
+        [
+            *(MessageResult(outcome.trigger, outcomes=(outcome,)) for outcome in outcomes),
+            *(MessageResult(trigger, error=error) for trigger, error in errors),
+        ]
+    )

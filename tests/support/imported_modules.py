@@ -14,13 +14,11 @@ environ: dict[str, str] = json.loads(sys.argv[3])
 sys.path[:0] = sys.argv[4:]
 
 if door_name == "aws":
-    from cbr_sync.aws_lambda import LambdaAdapter as Door
+    from cbr_sync.aws_lambda import LambdaAdapter as Adapter
 else:
-    from cbr_sync.functiongraph import FunctionGraphAdapter as Door  # type: ignore[assignment]
+    from cbr_sync.functiongraph import FunctionGraphAdapter as Adapter  # type: ignore[assignment]
 
 import httpx
-
-from cbr_sync.app import Seams
 
 
 def answer(request: httpx.Request) -> httpx.Response:
@@ -67,5 +65,5 @@ class Context:
     getProjectID = getSecurityAccessKey = getSecuritySecretKey = getSecurityToken = _nothing
 
 
-reply = Door(environ, Seams(transport=httpx.MockTransport(answer)))(event, Context())
+reply = Adapter(environ, transport=httpx.MockTransport(answer))(event, Context())
 print(json.dumps([sorted(reply), sorted(set(sys.modules) - BEFORE)]))

@@ -21,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 import bundle
-from cbr_sync.local import signed
+from cbr_sync.local import sign_event
 from support.sample_events import EVENTS
 from support.world import SECRET
 
@@ -46,7 +46,7 @@ def unpack(path: Path, folder: Path) -> Path:
 def event_of(name: str) -> Any:
     """An event file's content, signed freshly where it is a webhook."""
     event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
-    return signed(event, SECRET, now=time.time())
+    return sign_event(event, SECRET, now=time.time())
 
 
 def install(

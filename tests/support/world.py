@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
-from cbr_sync.app import Seams
 from cbr_sync.aws_lambda import LambdaAdapter
+from cbr_sync.clock import Clock
 from cbr_sync.functiongraph import FunctionGraphAdapter
-from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext, signature_headers
+from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext, build_signature_headers
 from cbr_sync.models import Credentials
-from cbr_sync.retry import Retry
+from cbr_sync.retry import Retrier
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import (
     DEFAULT_VAULTS,
@@ -43,43 +43,113 @@ def secret_text(secret: bytes = SECRET) -> str:
     return "whsec_" + base64.b64encode(secret).decode()
 
 
+class VirtualClock(Clock):
+    """A clock that moves when everybody who lives by it waits, to the first moment that somebody waits for.
+
+    So what happens at the same time takes no longer than the longest of it, whatever the machine does meanwhile.
+    Threads that :meth:`start_thread` started live by it, and the one that made it. Jitter is the most that it
+    may be.
+    """
+
+    def __init__(self, elapsed: float = 0.0, start: datetime = START) -> None:
+        self.elapsed = elapsed
+        self._start = start
+        self._awake = 1
+        self._waits: list[tuple[float, Callable[[], bool]]] = []
+        self._changed = threading.Condition()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.elapsed)
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def jitter(self, low: float, high: float) -> float:
+        del low
+        return high
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.sleep_until(self.elapsed + seconds)
+
+    def sleep_until(self, moment: float) -> None:
+        self._wait(moment, lambda: False)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self._wait(self.elapsed + max(seconds, 0), event.is_set)
+        return event.is_set()
+
+    def start_thread(self, target: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                target()
+            finally:
+                with self._changed:
+                    self._awake -= 1
+                    self._advance()
+
+        with self._changed:
+            self._awake += 1
+        super().start_thread(run)
+
+    def _wait(self, moment: float, is_over: Callable[[], bool]) -> None:
+        with self._changed:
+            if self.elapsed >= moment or is_over():
+                return
+            wait = (moment, is_over)
+            self._waits.append(wait)
+            self._awake -= 1
+            self._advance()
+            while not (self.elapsed >= moment or is_over()):
+                self._changed.wait(0.05)
+            self._waits.remove(wait)
+            self._awake += 1
+
+    def _advance(self) -> None:
+        """Move on if nobody is awake, nor about to wake up."""
+        is_due = any(moment <= self.elapsed or is_over() for moment, is_over in self._waits)
+        if self._awake == 0 and self._waits and not is_due:
+            self.elapsed = min(moment for moment, _ in self._waits)
+        self._changed.notify_all()
+
+
 @dataclass
 class World:
-    """Its clock moves only when somebody sleeps."""
+    """A simulated cloud on a virtual clock, and functions that live in it."""
 
-    elapsed: float = 0.0
+    clock: VirtualClock = field(default_factory=VirtualClock)
     vaults: tuple[Vault, ...] = DEFAULT_VAULTS
     operation_seconds: float = 600
     delays: list[float] = field(default_factory=list)
     simulator: Simulator = field(init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.simulator = Simulator(now=self.now, vaults=self.vaults, operation_seconds=self.operation_seconds)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.elapsed)
+        return self.clock.now()
 
-    def clock(self) -> float:
-        return self.elapsed
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the world began."""
+        return self.clock.elapsed
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass; who sleeps at the same time as others sleeps no longer than alone."""
-        awake = self.elapsed + seconds
-        with self._lock:
-            self.elapsed = max(self.elapsed, awake)
+        """Let the time pass."""
+        self.clock.sleep(seconds)
 
     @property
     def started(self) -> list[Operation]:
-        """The syncs that the API took since the world began."""
+        """The syncs that the API accepted since the world began."""
         return [operation for operation in self.simulator.operations if operation.created_at >= START]
 
     @property
-    def retry(self) -> Retry:
-        return Retry(clock=self.clock, sleep=self.sleep, jitter=lambda _low, high: high)
+    def retrier(self) -> Retrier:
+        return Retrier(self.clock)
 
-    def seams(self, transport: httpx.BaseTransport | None = None) -> Seams:
-        return Seams(now=self.now, retry=self.retry, transport=transport or self.transport())
+    def options(self, transport: httpx.BaseTransport | None = None) -> dict[str, Any]:
+        """The arguments of an entry point that lives in this world."""
+        return {"clock": self.clock, "transport": transport or self.transport()}
 
     def transport(self) -> httpx.MockTransport:
         """The simulator without sockets; a hang takes as long as the request is ready to wait.
@@ -123,9 +193,9 @@ class World:
         transport: httpx.BaseTransport | None = None,
         context: LocalLambdaContext | None = None,
     ) -> dict[str, Any]:
-        """What the Lambda door of a fresh instance answers."""
-        door = LambdaAdapter(self.environ if environ is None else environ, self.seams(transport))
-        return door(event, context or LocalLambdaContext())
+        """What the Lambda adapter of a fresh instance answers."""
+        adapter = LambdaAdapter(self.environ if environ is None else environ, **self.options(transport))
+        return adapter(event, context or LocalLambdaContext())
 
     def on_functiongraph(
         self,
@@ -135,10 +205,10 @@ class World:
         agency: Credentials | None = None,
         project_id: str | None = None,
     ) -> dict[str, Any]:
-        """What the FunctionGraph door of a fresh instance answers."""
+        """What the FunctionGraph adapter of a fresh instance answers."""
         environ = self.environ if environ is None else environ
-        door = FunctionGraphAdapter(environ, self.seams())
-        return door(event, LocalFunctionGraphContext(environ, agency, project_id))
+        adapter = FunctionGraphAdapter(environ, **self.options())
+        return adapter(event, LocalFunctionGraphContext(environ, agency, project_id))
 
 
 def webhook_event(
@@ -146,7 +216,7 @@ def webhook_event(
 ) -> dict[str, Any]:
     """A signed POST to a Function URL; ``headers`` go over the signed ones."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    signed = signature_headers(raw, secret, now=world.now().timestamp())
+    signed = build_signature_headers(raw, secret, now=world.now().timestamp())
     return {
         "version": "2.0",
         "rawPath": "/",

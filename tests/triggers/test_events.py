@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbr_sync import events
 from cbr_sync.errors import CbrSyncError, EventError, VaultNotAllowedError
 from cbr_sync.models import Kind, SyncParam, Trigger
+from cbr_sync.settings import Settings
+from cbr_sync.triggers.base import Message
+from cbr_sync.triggers.envelopes import find_envelope
+from cbr_sync.triggers.payload import SyncRequest, parse_request
 from support.builders import JSON_VALUES
-from support.world import FILE, VMWARE
+from support.world import FILE, START, VMWARE, World
 
 NOON = "2026-11-23T12:00:00+08:00"
 SCHEDULE_ARN = "arn:aws:scheduler:eu-west-1:123456789012:schedule/default/nightly"
 
 
+class FakeReceiver:
+    """The run that receives an event, with made-up settings."""
+
+    request_id = "request-1"
+    webhook_secrets: Sequence[bytes] = ()
+
+    def __init__(self, **change: str) -> None:
+        self.settings = Settings.load({**World().environ, "CBR_SYNC_VAULTS": "", **change})
+
+    def now(self) -> datetime:
+        return START
+
+
+def read_messages(event: object, receiver: FakeReceiver | None = None) -> list[Message]:
+    """The messages in an event."""
+    envelope, fields = find_envelope(event)
+    return envelope.read(fields, receiver or FakeReceiver())
+
+
 def read(
     event: object, default_vaults: tuple[str, ...] = (), allowed: tuple[str, ...] = ()
 ) -> list[SyncParam]:
-    """All vaults that the event asks for."""
+    """All vaults that the event asks for by their ids."""
+    receiver = FakeReceiver(
+        CBR_SYNC_VAULTS=",".join(default_vaults), CBR_SYNC_ALLOWED_VAULTS=",".join(allowed)
+    )
+    requests = [parse_request(message, receiver.settings) for message in read_messages(event, receiver)]
     return [
         param
-        for message in events.messages(event, "request-1")
-        for param in events.asked(message, default_vaults=default_vaults, allowed_vaults=allowed).params
+        for request in requests
+        if isinstance(request, SyncRequest) and isinstance(request.vaults, tuple)
+        for param in request.vaults
     ]
 
 
@@ -153,8 +181,8 @@ def test_each_envelope_gives_its_kind_trigger_and_vault(
     event: object, kind: Kind, auto_trigger: bool, trigger_id: str, time: datetime | None
 ) -> None:
     """The envelope alone decides kind, trigger and the default of auto_trigger."""
-    (message,) = events.messages(event, "request-1")
-    assert events.envelope_of(event).kind is kind
+    (message,) = read_messages(event)
+    assert find_envelope(event)[0].kind is kind
     assert message.trigger == Trigger(kind=kind, id=trigger_id, time=time)
     assert read(event) == [SyncParam(vault_id=VMWARE, auto_trigger=auto_trigger)]
 
@@ -163,7 +191,7 @@ def test_each_envelope_gives_its_kind_trigger_and_vault(
 @pytest.mark.parametrize("other", [{"trigger_type": "TIMER"}, {"trigger": "schedule"}, {"vault_id": VMWARE}])
 def test_what_looks_like_http_is_a_webhook_whatever_else_it_holds(key: str, other: dict[str, Any]) -> None:
     """No field beside an HTTP request's makes it anything that needs no signature."""
-    assert events.envelope_of({key: None, **other}).kind is Kind.WEBHOOK
+    assert find_envelope({key: None, **other})[0].kind is Kind.WEBHOOK
 
 
 @pytest.mark.parametrize(
@@ -226,7 +254,7 @@ def test_every_payload_form_gives_its_vaults_once_and_in_order(
     ],
 )
 def test_a_mistake_names_the_key_what_was_found_and_what_was_expected(payload: object, words: str) -> None:
-    """Who reads the error knows what to mend."""
+    """Who reads the error knows what to change."""
     with pytest.raises(EventError) as error:
         direct(payload)
     assert words in str(error.value)
@@ -276,7 +304,7 @@ def test_a_vault_that_is_not_allowed_refuses_the_whole_payload() -> None:
 @given(JSON_VALUES)
 def test_whatever_an_event_is_the_only_errors_are_ours(event: object) -> None:
     """A strange event is an EventError, never a TypeError from the depth."""
-    if events.envelope_of(event).kind is Kind.WEBHOOK:
+    if find_envelope(event)[0].kind is Kind.WEBHOOK:
         return
     try:
         read(event, default_vaults=(VMWARE,))
@@ -318,3 +346,77 @@ def test_a_mangled_envelope_is_an_event_error_at_worst(event: dict[str, Any]) ->
         read(event, default_vaults=(VMWARE,))
     except CbrSyncError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("time", "moment"),
+    [
+        ("2026-11-23T02:00:00Z", START - timedelta(hours=1)),
+        ("2026-11-23T10:00:00.5+08:00", START - timedelta(hours=1) + timedelta(milliseconds=500)),
+    ],
+)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"sync": {"vault_id": VMWARE}},
+        {"vault_id": VMWARE},
+        {"vault_ids": [VMWARE]},
+        {"vaults": {"name": "x"}},
+    ],
+)
+def test_every_sync_form_may_carry_a_time(payload: dict[str, Any], time: str, moment: datetime) -> None:
+    """When the backup ended, say; with its zone."""
+    (message,) = read_messages({**payload, "time": time})
+    request = parse_request(message, FakeReceiver().settings)
+    assert isinstance(request, SyncRequest)
+    assert request.time == moment
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-23T02:00:00", "yesterday", "", 1_700_000_000, True, "0001-01-01T00:00:00+23:59"]
+)
+def test_a_time_without_its_zone_is_a_mistake(time: object) -> None:
+    """It would be another moment for every reader."""
+    with pytest.raises(EventError, match="time: found .*, expected a time with its zone"):
+        direct({"vault_id": VMWARE, "time": time})
+
+
+SENT = START - timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("payload_time", "envelope_time", "platform_time", "counts"),
+    [
+        pytest.param(START - timedelta(hours=1), SENT, SENT, START - timedelta(hours=1), id="the payload's"),
+        pytest.param(None, SENT, None, SENT, id="the envelope's"),
+        pytest.param(START + timedelta(minutes=10), SENT, SENT, SENT, id="ahead, with the platform's"),
+        pytest.param(START + timedelta(minutes=10), None, None, START, id="ahead, without"),
+        pytest.param(
+            None, START + timedelta(seconds=9), START + timedelta(seconds=9), START, id="both ahead"
+        ),
+        pytest.param(None, None, SENT, None, id="none at all"),
+    ],
+)
+def test_the_time_that_counts(
+    payload_time: datetime | None,
+    envelope_time: datetime | None,
+    platform_time: datetime | None,
+    counts: datetime | None,
+) -> None:
+    """One ahead of now gives way to the platform's own, which every delivery has again."""
+    trigger = Trigger(kind=Kind.QUEUE, id="m", time=envelope_time)
+    message = Message(trigger, "", "m", platform_time)
+    assert message.settle_trigger(payload_time, START).time == counts
+
+
+def test_a_name_that_no_vault_can_have_is_refused_by_name() -> None:
+    """It would not fit into a URL either."""
+    for name, is_fine in (("\u957f" * 64, True), ("\u957f" * 65, False), ("\u957f" * 8000, False)):
+        try:
+            read({"vaults": {"name": name}})
+        except EventError as error:
+            assert not is_fine
+            assert "vaults.name: found a string of" in str(error)
+            assert "a string of 64 characters at most" in str(error)
+        else:
+            assert is_fine

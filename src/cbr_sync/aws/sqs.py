@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 
 HTTP_OK = 200
-
-
 _SERVER_ERROR = 500
-
-
 _RETRYABLE_CODES = frozenset(
     {
         "BandwidthLimitExceeded",

@@ -8,42 +8,44 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 
-from cbr_sync.errors import ApiError, NotAcceptedError
+from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.models import Copies, OutcomeError, Status, VaultId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from aws_lambda_powertools import Logger
+
     from cbr_sync.huawei.client import SignedClient
+    from cbr_sync.huawei.clock import ApiClock
     from cbr_sync.models import SyncParam
+    from cbr_sync.retry import Retry
 
 
 SYNC_ALREADY_RUNNING = "BackupService.7302"
-
-
 NO_SUCH_VAULT = "BackupService.6105"
-
-
 PAGE = 1000
-
-
 # How operations end, in the API's words and in ours; a success may still be partial.
 _SUCCESS = "success"
-
-
 _ENDS = {
     _SUCCESS: Status.SUCCEEDED,
     "failed": Status.FAILED,
     "skipped": Status.SKIPPED,
     "timeout": Status.TIMED_OUT,
 }
-
-
 _MESSAGE_SHOWN = 500
 
 
@@ -63,8 +65,6 @@ def _or_none(value: object, read: Callable[[object], object]) -> object:
 
 
 _Moment = Annotated[datetime, AfterValidator(_utc)]
-
-
 # For what is only shown, or may be empty before its time has come: what cannot be read is as good as none.
 _OrNone = WrapValidator(_or_none)
 
@@ -106,6 +106,7 @@ class OperationLog(BaseModel):
     created_at: _Moment
     ended_at: Annotated[_Moment | None, _OrNone] = None
     vault_id: str | None = None
+    vault_name: str | None = None
     error_info: _OpErrorInfo | None = None
     extra_info: _OpExtraInfo | None = None
 
@@ -152,25 +153,27 @@ class _ShowOpLogResponse(BaseModel):
 
 
 class _Page(BaseModel):
+    """One page of a list; its rows stand under the list's own name, and are read one by one."""
+
+    model_config = ConfigDict(extra="allow")
+
     count: int
 
-    @property
-    def size(self) -> int:
-        """How many rows this page holds."""
-        raise NotImplementedError
+    def get_rows(self, name: str) -> list[Any]:
+        """Return the rows, each as it arrived.
 
-
-class _ListOpLogsResponse(_Page):
-    operation_logs: list[OperationLog]
-
-    @property
-    def size(self) -> int:
-        return len(self.operation_logs)
+        Raises:
+            ApiError: There is no list of this name.
+        """
+        rows = (self.model_extra or {}).get(name)
+        if not isinstance(rows, list):
+            raise ApiError("CbrSync.UnreadableAnswer", f"the answer has no list named {name}")
+        return rows
 
 
 class _Tag(BaseModel):
     key: str
-    value: str = ""
+    value: Annotated[str, BeforeValidator(lambda value: "" if value is None else value)] = ""
 
 
 class _Billing(BaseModel):
@@ -193,143 +196,189 @@ class Vault(BaseModel):
         return self.billing.status in (None, "available")
 
 
-class _ListVaultResponse(_Page):
-    vaults: list[Vault]
-
-    @property
-    def size(self) -> int:
-        return len(self.vaults)
-
-
 T = TypeVar("T")
-
-
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+RowT = TypeVar("RowT", bound=BaseModel)
 
 
-PageT = TypeVar("PageT", bound=_Page)
-
-
-class Again(Protocol):
-    """Makes an attempt, and perhaps more of them."""
-
-    def __call__(self, attempt: Callable[[], T]) -> T:
-        """What the first successful attempt gives."""
-
-
-def _second(moment: datetime | None) -> str | None:
+def _format_second(moment: datetime | None) -> str | None:
     """The moment as queries have it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
-def _encoded(query: Mapping[str, str | None]) -> str:
+def _encode_query(query: Mapping[str, str | None]) -> str:
     """What is given of a query, as it is signed."""
     given = {key: value for key, value in query.items() if value is not None}
     return urlencode(given, quote_via=quote, safe="~")
 
 
-def _once(attempt: Callable[[], T]) -> T:
+def call_once(attempt: Callable[[], T]) -> T:
+    """Return what the attempt returns: the retry of those who want none."""
     return attempt()
 
 
-class Cbr(NamedTuple):
+class Cbr:
     """One project's CBR in one region.
 
-    ``timeout_seconds`` is asked for before each request. Every method raises ``ApiError`` and its kinds, as
-    ``SignedClient.call`` does.
+    Every method raises ``ApiError`` and its kinds, as ``SignedClient.call`` does. Rows of a list that cannot be
+    read are left out one by one, and counted in the log.
+
+    Attributes:
+        endpoint: Where CBR answers.
+        project_id: The project.
     """
 
-    client: SignedClient
-    endpoint: str
-    project_id: str
-    timeout_seconds: Callable[[], float]
+    def __init__(
+        self,
+        client: SignedClient,
+        *,
+        endpoint: str,
+        project_id: str,
+        timeout_seconds: Callable[[float], float],
+        deadline: float,
+        api_clock: ApiClock,
+        logger: Logger,
+    ) -> None:
+        """Call CBR for a project.
+
+        Args:
+            client: Signs and sends.
+            endpoint: As the attribute.
+            project_id: As the attribute.
+            timeout_seconds: Returns for a deadline how long one request may take; asked before each.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
+            api_clock: Learns from each answer how far the API's clock is off.
+            logger: Counts the rows that cannot be read.
+        """
+        self.endpoint = endpoint
+        self.project_id = project_id
+        self._client = client
+        self._timeout_seconds = timeout_seconds
+        self._deadline = deadline
+        self._api_clock = api_clock
+        self._logger = logger
+
+    def limit_to(self, deadline: float) -> Cbr:
+        """Return the same with another deadline."""
+        return Cbr(
+            self._client,
+            endpoint=self.endpoint,
+            project_id=self.project_id,
+            timeout_seconds=self._timeout_seconds,
+            deadline=deadline,
+            api_clock=self._api_clock,
+            logger=self._logger,
+        )
 
     def import_checkpoint(self, param: SyncParam) -> str:
-        """Start one sync (``POST /v3/{project_id}/checkpoints/sync``); gives its operation_log_id.
+        """Start one sync (``POST /v3/{project_id}/checkpoints/sync``) and return its operation_log_id.
 
         Raises:
             ApiError: BackupService.7302 when one already runs; the others as for every call.
+            OutcomeUnknownError: Also where the answer is a success that cannot be read.
         """
-        url, body = self.import_checkpoint_request(param)
-        answer = self.client.call(
+        url, body = self.build_import_checkpoint(param)
+        answer = self._client.call(
             _ImportCheckpointResponse,
             "POST",
             url,
             body=body,
             project_id=self.project_id,
-            timeout_seconds=self.timeout_seconds,
+            timeout_seconds=partial(self._timeout_seconds, self._deadline),
+            api_clock=self._api_clock,
         )
         if answer.sync.vault_id.lower() != param.vault_id:
-            raise ApiError("CbrSync.UnreadableAnswer", "the API answered for another vault")
+            raise OutcomeUnknownError("CbrSync.UnreadableAnswer", "the API answered for another vault")
         return answer.sync.operation_log_id
 
-    def import_checkpoint_request(self, param: SyncParam) -> tuple[str, dict[str, Any]]:
-        """Where the request to start one sync goes to, and its body."""
+    def build_import_checkpoint(self, param: SyncParam) -> tuple[str, dict[str, Any]]:
+        """Return the URL and the body of the request that starts one sync."""
         return f"{self.endpoint}/v3/{self.project_id}/checkpoints/sync", {"sync": param.model_dump()}
 
     def show_op_log(self, operation_log_id: str) -> OperationLog:
-        """One operation (``GET /v3/{project_id}/operation-logs/{operation_log_id}``)."""
-        return self._get(
-            _ShowOpLogResponse, f"operation-logs/{quote(operation_log_id, safe='')}"
-        ).operation_log
+        """Return one operation (``GET /v3/{project_id}/operation-logs/{operation_log_id}``)."""
+        path = f"operation-logs/{quote(operation_log_id, safe='')}"
+        return self._get(_ShowOpLogResponse, path).operation_log
 
     def list_sync_logs(
-        self, *, since: datetime | None = None, vault_id: str | None = None, again: Again = _once
+        self, *, since: datetime | None = None, vault_id: str | None = None, retry: Retry = call_once
     ) -> Iterator[OperationLog]:
-        """The syncs that began at this moment or later, of one vault or of all; page by page.
+        """Yield the syncs that began at a moment or later, page by page.
 
-        ``again`` may try a page again, so that one that fails costs no other.
+        Args:
+            since: On the API's clock; whole seconds count. Without it, all that the logs hold.
+            vault_id: Only those of this vault.
+            retry: May call a page again, so that one that fails costs no other.
         """
-        query = {"operation_type": "sync", "start_time": _second(since), "vault_id": vault_id}
-        for page in self._pages(_ListOpLogsResponse, "operation-logs", query, again):
-            yield from page.operation_logs
+        query = {"operation_type": "sync", "start_time": _format_second(since), "vault_id": vault_id}
+        for _, rows in self._list_pages("operation-logs", "operation_logs", OperationLog, query, retry):
+            yield from rows
 
-    def has_sync_logs_until(self, moment: datetime, *, again: Again = _once) -> bool:
-        """Whether a sync is in the logs that was over by this moment; one row at most is fetched."""
-        query = {"operation_type": "sync", "end_time": _second(moment)}
-        return bool(self._one_log(query, again).operation_logs)
+    def has_sync_logs_until(self, moment: datetime, *, retry: Retry = call_once) -> bool:
+        """Return whether a sync is in the logs that was over by this moment; fetches one row at most."""
+        query = {"operation_type": "sync", "end_time": _format_second(moment)}
+        return bool(self._fetch_one(query, retry).get_rows("operation_logs"))
 
-    def count_sync_logs(self, *, since: datetime | None, again: Again = _once) -> int:
-        """How many syncs began at this moment or later; one row at most is fetched."""
-        query = {"operation_type": "sync", "start_time": _second(since)}
-        return self._one_log(query, again).count
+    def count_sync_logs(self, *, since: datetime | None, retry: Retry = call_once) -> int:
+        """Return how many syncs began at a moment or later; fetches one row at most."""
+        query = {"operation_type": "sync", "start_time": _format_second(since)}
+        return self._fetch_one(query, retry).count
 
-    def _one_log(self, query: Mapping[str, str | None], again: Again) -> _ListOpLogsResponse:
-        path = f"operation-logs?{_encoded({**query, 'limit': '1'})}"
-        return again(partial(self._get, _ListOpLogsResponse, path))
+    def list_hybrid_vaults(
+        self, *, object_type: str | None, name: str | None, retry: Retry = call_once
+    ) -> Iterator[Vault]:
+        """Yield the hybrid vaults, page by page; without cloud_type the API lists public ones only.
 
-    def list_hybrid_vaults(self, *, object_type: str | None, name: str | None) -> Iterator[Vault]:
-        """The hybrid vaults, page by page; without cloud_type the API lists public ones only.
+        Args:
+            object_type: Only vaults of this type.
+            name: Only the vault of this name.
+            retry: May call a page again.
 
         Raises:
-            NotAcceptedError: vaults were deleted meanwhile, so the pages moved up and may hide one.
+            NotAcceptedError: Vaults were deleted meanwhile, so the pages moved up and may hide one.
         """
         query = {"cloud_type": "hybrid", "object_type": object_type, "name": name}
         counts = []
-        for page in self._pages(_ListVaultResponse, "vaults", query):
-            counts.append(page.count)
-            yield from page.vaults
+        for count, rows in self._list_pages("vaults", "vaults", Vault, query, retry):
+            counts.append(count)
+            yield from rows
         if counts[-1] < counts[0]:
             raise NotAcceptedError("CbrSync.ListChanged", "vaults were deleted while they were listed")
 
-    def _pages(
-        self, answer: type[PageT], path: str, query: Mapping[str, str | None], again: Again = _once
-    ) -> Iterator[PageT]:
-        """Every page; ``count`` is the total, and an empty page is the last whatever it says."""
-        offset = 0
+    def _fetch_one(self, query: Mapping[str, str | None], retry: Retry) -> _Page:
+        return retry(partial(self._get, _Page, f"operation-logs?{_encode_query({**query, 'limit': '1'})}"))
+
+    def _list_pages(
+        self, path: str, name: str, model: type[RowT], query: Mapping[str, str | None], retry: Retry
+    ) -> Iterator[tuple[int, list[RowT]]]:
+        """Yield the total and the rows of every page; an empty page is the last, whatever the total says."""
+        offset = unreadable = 0
         while True:
-            encoded = _encoded({**query, "limit": str(PAGE), "offset": str(offset)})
-            page = again(partial(self._get, answer, f"{path}?{encoded}"))
-            yield page
-            offset += page.size
-            if not page.size or offset >= page.count:
-                return
+            encoded = _encode_query({**query, "limit": str(PAGE), "offset": str(offset)})
+            page = retry(partial(self._get, _Page, f"{path}?{encoded}"))
+            raw = page.get_rows(name)
+            rows = [row for row in (_read_row(model, one) for one in raw) if row is not None]
+            unreadable += len(raw) - len(rows)
+            yield page.count, rows
+            offset += len(raw)
+            if not raw or offset >= page.count:
+                break
+        if unreadable:
+            self._logger.warning("rows that cannot be read were left out", extra={name: unreadable})
 
     def _get(self, answer: type[AnswerT], path: str) -> AnswerT:
-        return self.client.call(
+        return self._client.call(
             answer,
             "GET",
             f"{self.endpoint}/v3/{self.project_id}/{path}",
             project_id=self.project_id,
-            timeout_seconds=self.timeout_seconds,
+            timeout_seconds=partial(self._timeout_seconds, self._deadline),
+            api_clock=self._api_clock,
         )
+
+
+def _read_row(model: type[RowT], row: object) -> RowT | None:
+    try:
+        return model.model_validate(row)
+    except ValidationError:
+        return None

@@ -12,44 +12,23 @@ from cbr_sync.models import Kind, Status
 from cbr_sync.settings import service_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from cbr_sync.models import SyncOutcome
-    from cbr_sync.reports.models import Report
+    from cbr_sync.results import RunResult
 
 
 NAMESPACE = "cbr-sync"
-
-
 ATTEMPTS = "Attempts"
-
-
 DURATION = "Duration"
-
-
 COLD_START = "ColdStart"
-
-
 SCHEDULED_RUNS = "ScheduledRuns"
-
-
 STALE_VAULTS = "StaleVaults"
-
-
 OLDEST_SYNC_AGE = "OldestSyncAgeHours"
-
-
 # The same of the reports that come by the clock: what somebody asks for meanwhile moves no alarm.
 SCHEDULED_STALE_VAULTS = "ScheduledStaleVaults"
-
-
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
-
-
-_BY_THE_CLOCK = (Kind.SCHEDULE, Kind.TIMER)
-
-
+_SELF_TRIGGERED = (Kind.SCHEDULE, Kind.TIMER)
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -66,21 +45,22 @@ class RunMetrics:
         self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
         self._oldest: float | None = None
 
-    def count(self, outcomes: Sequence[SyncOutcome], reports: Sequence[Report]) -> None:
-        """Take these into account; of several reports the worst numbers count."""
-        if any(outcome.trigger.kind in _BY_THE_CLOCK for outcome in outcomes):
+    def count(self, result: RunResult) -> None:
+        """Count what became of a run; of several reports the worst numbers count."""
+        outcomes, reports = result.outcomes, result.reports
+        if any(outcome.trigger.kind in _SELF_TRIGGERED for outcome in outcomes):
             self._counts[SCHEDULED_RUNS] = 1
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1
             self._counts[ATTEMPTS] += outcome.attempts
         for report in reports:
-            self._most(STALE_VAULTS, len(report.not_fresh))
-            if report.trigger.kind in _BY_THE_CLOCK:
-                self._most(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
+            self._raise_to(STALE_VAULTS, len(report.not_fresh))
+            if report.trigger.kind in _SELF_TRIGGERED:
+                self._raise_to(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
         ages = [report.oldest_sync_age_hours for report in reports]
         self._oldest = max((age for age in ages if age is not None), default=None)
 
-    def _most(self, name: str, count: int) -> None:
+    def _raise_to(self, name: str, count: int) -> None:
         self._counts[name] = max(self._counts[name], count)
 
     def flush(self, seconds: float) -> None:

@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
 # A vault younger than this had all of its syncs in logs that are surely still kept (inferred).
 YOUNG_VAULT_AGE = timedelta(days=7)
-
-
 # More syncs than these would not fit into a reply, which may have 6 MB on Lambda.
 MAX_HISTORY = 10_000
-
-
 _WORST_FIRST = {state: rank for rank, state in enumerate(State)}
 
 

@@ -10,8 +10,6 @@ from pydantic import Field
 from cbr_sync.models import Copies, Frozen, OutcomeError, Timestamp, Trigger, VaultId, VaultSelector
 
 MAX_HOURS = 8784  # a leap year
-
-
 MAX_AGE_HOURS = 26  # a nightly sync, and two hours of grace
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError
+from cbr_sync.errors import ApiError, CredentialsRefusedError
 from cbr_sync.huawei.cbr import NO_SUCH_VAULT, PAGE
 
 if TYPE_CHECKING:
@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from cbr_sync.huawei.cbr import Cbr, OperationLog, Vault
     from cbr_sync.models import Trigger
     from cbr_sync.reports.models import Report, ReportParam
-    from cbr_sync.retry import Retry, Throttle
+    from cbr_sync.retry import Retry
 from cbr_sync.reports.history import YOUNG_VAULT_AGE, Histories, History, build_report
 
 T = TypeVar("T")
-
-
 # How far back all logs are fetched, step by step, while vaults are left that have no success in them.
 _LOOKBACK_STEPS = (timedelta(days=7), timedelta(days=30))
-
-
 # So few vaults are always asked for one by one.
 _FEW_VAULTS = 10
 
 
-class Reporter(NamedTuple):
-    """Fetches what a report is judged by, until a deadline, a reading of ``retry.clock`` in seconds."""
+class Reporter:
+    """Fetches what a report is judged by."""
 
-    cbr: Cbr
-    retry: Retry
-    pace: Throttle
-    now: Callable[[], datetime]
-    logger: Logger
-    until: float
+    def __init__(self, *, cbr: Cbr, retry: Retry, now: Callable[[], datetime], logger: Logger) -> None:
+        """Report over one project's API.
+
+        Args:
+            cbr: The API.
+            retry: Calls a request again until the deadline.
+            now: Tells the wall clock's time.
+            logger: Gets what could not be read.
+        """
+        self._cbr = cbr
+        self._retry = retry
+        self._now = now
+        self._logger = logger
 
     def report(self, vaults: Sequence[Vault], param: ReportParam, trigger: Trigger) -> Report:
         """The report on these vaults, less those that were deleted meanwhile.
@@ -51,7 +54,7 @@ class Reporter(NamedTuple):
             ApiError: and its kinds; the logs of the report's own hours cannot be listed.
             CredentialsRefusedError: at any time.
         """
-        now = self.now()
+        now = self._now()
         keep_since = now - timedelta(hours=param.history_hours) if param.history_hours else None
         histories = Histories((vault.id for vault in vaults), keep_since)
         first = timedelta(hours=max(param.max_age_hours, param.history_hours))
@@ -71,8 +74,8 @@ class Reporter(NamedTuple):
             for step in (*(step for step in _LOOKBACK_STEPS if step > first), None):
                 since = now - step if step else None
                 left = len(histories.without_success)
-                if left <= _FEW_VAULTS or left * PAGE <= self.cbr.count_sync_logs(
-                    since=since, again=self._again
+                if left <= _FEW_VAULTS or left * PAGE <= self._cbr.count_sync_logs(
+                    since=since, retry=self._retry
                 ):
                     break
                 histories.add(self._logs(since=since))
@@ -99,7 +102,7 @@ class Reporter(NamedTuple):
             raise error
         for vault_id in vault_ids:
             histories.of[vault_id].whole = False
-        self.logger.warning("older logs could not be read", extra={"reason": str(error)})
+        self._logger.warning("older logs could not be read", extra={"reason": str(error)})
 
     def _look_whether_complete(self, vaults: Iterable[Vault], histories: Histories, now: datetime) -> None:
         """Where a vault has no success and no failure, ask whether logs go back to when it was made."""
@@ -121,13 +124,10 @@ class Reporter(NamedTuple):
             histories.complete_since = min(histories.complete_since or now, births[covered])
 
     def _is_covered(self, moment: datetime) -> int:
-        return int(self.cbr.has_sync_logs_until(moment, again=self._again))
+        return int(self._cbr.has_sync_logs_until(moment, retry=self._retry))
 
     def _logs(self, *, since: datetime | None = None, vault_id: str | None = None) -> Iterator[OperationLog]:
-        return self.cbr.list_sync_logs(since=since, vault_id=vault_id, again=self._again)
-
-    def _again(self, attempt: Callable[[], T]) -> T:
-        return self.retry.call(attempt, until=self.until, retry_on=RetryableError, pace=self.pace)
+        return self._cbr.list_sync_logs(since=since, vault_id=vault_id, retry=self._retry)
 
 
 def _is_blank(history: History) -> bool:

@@ -1,45 +1,57 @@
-"""Where to what is emitted goes: the log always, and every sink that is configured."""
+"""What a sink is, and how every sink gets all events."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cbr_sync.errors import SinkError
+from cbr_sync.errors import CbrSyncError, SinkError
+from cbr_sync.threads import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from aws_lambda_powertools import Logger
 
-    from cbr_sync.retry import Retry
+    from cbr_sync.clock import Clock
     from cbr_sync.sinks.messages import CloudEvent
-
 
 T = TypeVar("T")
 
 
 class Sink(Protocol):
-    """Takes CloudEvents until a deadline, a reading of the retry's clock in seconds."""
+    """Accepts CloudEvents."""
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
-        """Hand over all of them.
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
+        """Send all events.
+
+        Args:
+            events: In the order in which they are to arrive.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
 
         Raises:
-            SinkError: some were not taken.
+            SinkError: Some were not accepted.
         """
 
 
 def split_batches(
-    rows: Sequence[T], size_of: Callable[[T], int], *, most: int, most_bytes: int
+    rows: Sequence[T], get_size: Callable[[T], int], *, max_rows: int, max_bytes: int
 ) -> Iterator[list[T]]:
-    """The rows in order, so many at a time at most, and no more than fit into one request."""
+    """Yield the rows in order, in batches that fit into one request each.
+
+    Args:
+        rows: All of them.
+        get_size: Returns the bytes that a row takes.
+        max_rows: How many rows fit into a request.
+        max_bytes: How many bytes fit into a request; a single row that is larger goes alone.
+    """
     batch: list[T] = []
-    left = most_bytes
+    left = max_bytes
     for row in rows:
-        size = size_of(row)
-        if batch and (len(batch) == most or size > left):
+        size = get_size(row)
+        if batch and (len(batch) == max_rows or size > left):
             yield batch
-            batch, left = [], most_bytes
+            batch, left = [], max_bytes
         batch.append(row)
         left -= size
     if batch:
@@ -49,26 +61,40 @@ def split_batches(
 def emit_to_all(
     sinks: Iterable[tuple[str, Callable[[], Sink]]],
     events: Sequence[CloudEvent],
-    until: float,
-    retry: Retry,
+    *,
+    deadline: float,
+    clock: Clock,
     logger: Logger,
 ) -> None:
-    """Hand all events to every sink, each in its share of the time; a broken one must not silence the others.
+    """Hand all events to every sink, each in its share of the time; a broken one does not silence the others.
+
+    Args:
+        sinks: The name of each, and what builds it.
+        events: All of them.
+        deadline: Reading of *clock*, in seconds. Time that one sink leaves is shared by those after it.
+        clock: Tells the time.
+        logger: Gets the traceback of an unexpected error.
 
     Raises:
-        SinkError: naming each sink that did not take everything, after all were tried.
+        SinkError: Names each sink that did not accept everything, after all were tried.
     """
-    broken = []
     waiting = list(sinks)
-    while waiting:
-        share = retry.remaining_seconds(until) / len(waiting)
-        name, make = waiting.pop(0)
+    failures = {name: "it did not answer in time" for name, _ in waiting}
+
+    def emit_to(name: str, build: Callable[[], Sink], end: float) -> None:
         try:
-            make().emit(events, retry.clock() + share)
-        except SinkError as error:
-            broken.append(f"{name}: {error}")
+            build().emit(events, end)
+        except CbrSyncError as error:
+            failures[name] = str(error)
         except Exception as error:  # the others still have to get theirs
-            logger.exception("a sink failed unforeseen", extra={"sink": name})
-            broken.append(f"{name}: {type(error).__name__}")
-    if broken:
-        raise SinkError("; ".join(broken))
+            logger.exception("unexpected sink error", extra={"sink": name})
+            failures[name] = type(error).__name__
+        else:
+            del failures[name]
+
+    while waiting:
+        end = clock.monotonic() + clock.remaining_seconds(deadline) / len(waiting)
+        name, build = waiting.pop(0)
+        run_until(end, [partial(emit_to, name, build, end)], clock=clock)
+    if failures:
+        raise SinkError("; ".join(f"{name}: {why}" for name, why in list(failures.items())))

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cbr_sync.huawei.client import ProjectClient
+    from cbr_sync.settings import Settings
     from cbr_sync.sinks.messages import CloudEvent
 
 
 BATCH = 20
-
-
 BATCH_BYTES = 250_000
 
 
@@ -42,34 +41,36 @@ class _PutEventsResponse(BaseModel):
 class EventGridSink:
     """Puts the events into a custom channel, twenty at a time; what was not taken is put again."""
 
-    def __init__(self, project: ProjectClient, endpoint: str, channel_id: str) -> None:
+    def __init__(self, project: ProjectClient, settings: Settings) -> None:
+        """Put into the channel of the settings."""
         self._project = project
-        self._url = f"{endpoint}/v1/{project.project_id}/channels/{channel_id}/events"
+        channel = f"channels/{settings.eventgrid_channel_id}"
+        self._url = f"{settings.eventgrid_url}/v1/{project.project_id}/{channel}/events"
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Put all events, in order.
 
         Raises:
-            SinkError: some were not taken, with the service's code.
+            SinkError: Some were not accepted; with the service's code.
         """
         lost = []
         for left in split_batches(
-            events, lambda event: len(json.dumps(event)), most=BATCH, most_bytes=BATCH_BYTES
+            events, lambda event: len(json.dumps(event)), max_rows=BATCH, max_bytes=BATCH_BYTES
         ):
             try:
-                self._project.try_again(partial(self._put, left, until), until)
+                self._project.bind_retry(deadline)(partial(self._put, left, deadline))
             except ApiError as error:
-                lost.append(f"{len(left)} events not taken: {error}")
+                lost.append(f"{len(left)} events not accepted: {error}")
         if lost:
             raise SinkError("; ".join(lost))
 
-    def _put(self, left: list[CloudEvent], until: float) -> None:
-        """Put what is left, and keep what was not taken.
+    def _put(self, left: list[CloudEvent], deadline: float) -> None:
+        """Put what is left, and keep what was not accepted.
 
         Raises:
-            NotAcceptedError: something is left.
+            NotAcceptedError: Something is left.
         """
-        answer = self._project.post(_PutEventsResponse, self._url, {"events": left}, until)
+        answer = self._project.post(_PutEventsResponse, self._url, {"events": left}, deadline)
         if not answer.failed_count:
             return
         failed = [result for result in answer.events if result.error_code]

@@ -15,23 +15,27 @@ if TYPE_CHECKING:
 
 
 class LogSink:
-    """One JSON line on stdout for each event, under the key ``outcome``; trouble at level WARNING.
+    """Writes one JSON line for each event of a run, under the key ``outcome``; trouble at level WARNING.
 
     ``trigger_id``, ``vault_id`` and ``operation_log_id`` stand beside it, to search the log by.
     """
 
     def __init__(self, logger: Logger) -> None:
+        """Write with this logger."""
         self._logger = logger
+        self._written: set[str] = set()
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
-        """Write the lines; ``until`` does not matter to a log."""
-        del until
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
+        """Write the events that were not written before; the deadline does not matter to a log."""
+        del deadline
         for event in events:
-            write = self._logger.warning if is_trouble(event) else self._logger.info
-            write(event["type"], extra={"outcome": event, **_search_keys(event["data"])})
+            if event["id"] not in self._written:
+                self._written.add(event["id"])
+                write = self._logger.warning if is_trouble(event) else self._logger.info
+                write(event["type"], extra={"outcome": event, **_list_search_keys(event["data"])})
 
 
-def _search_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+def _list_search_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     keys = {name: data[name] for name in ("vault_id", "operation_log_id") if name in data}
     trigger_id = data["trigger"]["id"] if "trigger" in data else data.get("id")
     return keys | ({"trigger_id": trigger_id} if trigger_id else {})

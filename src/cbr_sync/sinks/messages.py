@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,36 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from cbr_sync.errors import ApiError, EventError
     from cbr_sync.models import SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
+    from cbr_sync.results import RunResult
 
 
 CloudEvent = dict[str, Any]
-
-
 REJECTED = "cbr-sync.trigger.rejected.v1"
-
-
 RUN_FINISHED = "cbr-sync.run.finished.v1"
-
-
 REPORT = "cbr-sync.report"
-
-
 # The least that a sink takes is EventGrid's 64 KB for one event, here in its longest form of JSON.
 MAX_BYTES = 64_000
-
-
 WORST_FIRST = (
     *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
     *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
 )
-
-
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
-
-
 # The states of vaults stand here as words: their models are for reports alone.
 _TROUBLE = frozenset({"failed", "timed_out", "unfinished", "partial", "failing", "never", "stale", "unknown"})
 
@@ -81,27 +66,27 @@ class RunFinished(TypedDict):
     omitted: int
 
 
-@dataclass(slots=True)
-class RunResult:
-    """What one run has to tell: outcomes, reports, and the triggers that could not be served, with why."""
+def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
+    """Yield everything that a run has to report.
 
-    outcomes: list[SyncOutcome] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    rejected: list[tuple[Trigger, EventError | ApiError]] = field(default_factory=list)
+    The summaries of a run with more than one vault, and of reports, come first: where a sink runs out of time,
+    it has them at least.
 
-    def cloud_events(self, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
-        """All of it; the sums of a run with more than one vault, and of reports, come first.
-
-        Where a sink runs out of time, it has them at least.
-        """
-        if len({outcome.vault_id for outcome in self.outcomes}) > 1:
-            yield build_run_finished_event(run_id, self.outcomes, len(self.rejected), source, now)
-        for outcome in self.outcomes:
-            yield build_outcome_event(outcome, source)
-        for trigger, why in self.rejected:
-            yield build_rejected_event(trigger, str(why), source, now)
-        for report in self.reports:
-            yield from build_report_events(report, source)
+    Args:
+        result: What became of the run.
+        run_id: The platform's id of the invocation.
+        source: The CloudEvents source.
+        now: The time of what has no time of its own.
+    """
+    outcomes, rejected = result.outcomes, result.rejected
+    if len({outcome.vault_id for outcome in outcomes}) > 1:
+        yield build_run_finished_event(run_id, outcomes, len(rejected), source, now)
+    for outcome in outcomes:
+        yield build_outcome_event(outcome, source)
+    for trigger, error in rejected:
+        yield build_rejected_event(trigger, str(error), source, now)
+    for report in result.reports:
+        yield from build_report_events(report, source)
 
 
 def build_outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:

@@ -6,6 +6,7 @@ Source: SMN API reference, PublishMessage; its subject holds at most 512 bytes, 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cbr_sync.huawei.client import ProjectClient
+    from cbr_sync.settings import Settings
     from cbr_sync.sinks.messages import CloudEvent
 
 
@@ -31,15 +33,14 @@ class SmnSink:
     With ``problems_only`` it stays quiet about what went well.
     """
 
-    def __init__(
-        self, project: ProjectClient, endpoint: str, topic_urn: str, *, problems_only: bool = False
-    ) -> None:
+    def __init__(self, project: ProjectClient, settings: Settings) -> None:
+        """Publish to the topic of the settings."""
         self._project = project
-        self._problems_only = problems_only
-        topic = quote(topic_urn, safe="")
-        self._url = f"{endpoint}/v2/{project.project_id}/notifications/topics/{topic}/publish"
+        self._problems_only = settings.notify == "problems"
+        topic = quote(settings.smn_topic_urn or "", safe="")
+        self._url = f"{settings.smn_url}/v2/{project.project_id}/notifications/topics/{topic}/publish"
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Publish all events, in order.
 
         Raises:
@@ -50,16 +51,16 @@ class SmnSink:
             if self._problems_only and not is_trouble(event):
                 continue
             try:
-                self._publish(event, until)
+                self._publish(event, deadline)
             except ApiError as error:
                 lost.append(f"{event['id']}: {error}")
         if lost:
-            raise SinkError(f"{len(lost)} messages not taken: {lost[0]}")
+            raise SinkError(f"{len(lost)} messages not accepted: {lost[0]}")
 
-    def _publish(self, event: CloudEvent, until: float) -> None:
+    def _publish(self, event: CloudEvent, deadline: float) -> None:
         body = {"subject": build_subject(event), "message": json.dumps(event, ensure_ascii=False)}
-        self._project.try_again(
-            lambda: self._project.post(_PublishMessageResponse, self._url, body, until), until
+        self._project.bind_retry(deadline)(
+            partial(self._project.post, _PublishMessageResponse, self._url, body, deadline)
         )
 
 

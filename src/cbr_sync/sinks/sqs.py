@@ -1,6 +1,6 @@
-"""Amazon SQS, spoken to in AWS JSON 1.0 without boto3; and as a sink: SendMessageBatch.
+"""A queue of Amazon SQS as a sink: SendMessageBatch.
 
-Source: SQS API reference; AWS JSON 1.0 protocol; throttling codes of botocore's standard retry mode.
+Source: SQS API reference.
 """
 
 from __future__ import annotations
@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cbr_sync.errors import ApiError, NotAcceptedError, RetryableError, SinkError
+from cbr_sync.aws.sqs import HTTP_OK
+from cbr_sync.errors import ApiError, NotAcceptedError, SinkError
 from cbr_sync.sinks.base import split_batches
 from cbr_sync.transport import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from cbr_sync.retry import Retry
+    from cbr_sync.aws.sqs import SqsClient
+    from cbr_sync.retry import Retrier
     from cbr_sync.sinks.messages import CloudEvent
-from cbr_sync.aws.sqs import HTTP_OK, SqsClient
 
 BATCH = 10
-
-
 # SQS took 256 KiB in one request before it took 1 MiB.
 BATCH_BYTES = 256 * 1024
-
-
 _ATTRIBUTES_BYTES = 256
 
 
@@ -47,36 +44,46 @@ class _BatchResult(BaseModel):
 
 
 class SqsSink:
-    """Sends each event as one message; what the queue did not take is sent again, until the deadline."""
+    """Sends each event as one message; what the queue did not accept is sent again, until the deadline."""
 
     def __init__(
-        self, sqs: Callable[[], SqsClient], queue_url: str, retry: Retry, request_timeout_seconds: float
+        self, client: SqsClient, queue_url: str, *, retrier: Retrier, request_timeout_seconds: float
     ) -> None:
-        self._sqs = sqs
+        """Send to a queue.
+
+        Args:
+            client: Signs and sends.
+            queue_url: The queue.
+            retrier: Repeats attempts.
+            request_timeout_seconds: How long one request may take.
+        """
         self._queue_url = queue_url
-        self._retry = retry
+        self._client = client
+        self._retrier = retrier
         self._request_timeout_seconds = request_timeout_seconds
 
-    def emit(self, events: Sequence[CloudEvent], until: float) -> None:
-        """Hand over all events, ten at a time and in order.
+    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
+        """Send all events, ten at a time and in order.
 
         Raises:
-            SinkError: some were not taken, with the queue's code.
+            SinkError: Some were not accepted; with the queue's code.
         """
-        sqs = self._sqs()
+        client = self._client
         lost: list[str] = []
-        entries = [self._entry(event) for event in events]
-        for rows in split_batches(entries, _entry_size, most=BATCH, most_bytes=BATCH_BYTES):
+        entries = [self._build_entry(event) for event in events]
+        for rows in split_batches(entries, _entry_size, max_rows=BATCH, max_bytes=BATCH_BYTES):
             batch = _Batch({str(number): {"Id": str(number), **row} for number, row in enumerate(rows)})
             try:
-                self._retry.call(partial(self._send, batch, sqs, until), until=until, retry_on=RetryableError)
+                self._retrier.call(
+                    partial(self._send, batch, client, deadline), deadline=deadline, count_all=True
+                )
             except ApiError as error:
-                lost.append(f"{len(batch.left)} messages not taken: {error}")
+                lost.append(f"{len(batch.left)} messages not accepted: {error}")
             lost += batch.refused
         if lost:
-            raise SinkError("; ".join(redact(line, sqs.credentials) for line in lost))
+            raise SinkError("; ".join(redact(line, client.credentials) for line in lost))
 
-    def _entry(self, event: CloudEvent) -> dict[str, Any]:
+    def _build_entry(self, event: CloudEvent) -> dict[str, Any]:
         vault_id = event.get("subject")
         attributes = {"type": event["type"]} | ({"vault_id": vault_id} if vault_id else {})
         entry: dict[str, Any] = {
@@ -90,15 +97,15 @@ class SqsSink:
             entry["MessageDeduplicationId"] = event["id"]
         return entry
 
-    def _send(self, batch: _Batch, sqs: SqsClient, until: float) -> None:
+    def _send(self, batch: _Batch, client: SqsClient, deadline: float) -> None:
         """Send what is left of the batch, and take out of it what is settled.
 
         Raises:
-            NotAcceptedError: something is left that the queue may take another time.
+            NotAcceptedError: Something is left that the queue may accept later.
         """
         body = {"QueueUrl": self._queue_url, "Entries": list(batch.left.values())}
-        timeout = min(self._request_timeout_seconds, self._retry.remaining_seconds(until))
-        batch.settle(_parse_failed(sqs.call("SendMessageBatch", body, timeout_seconds=timeout)))
+        timeout = min(self._request_timeout_seconds, self._retrier.clock.remaining_seconds(deadline))
+        batch.settle(_parse_failed(client.call("SendMessageBatch", body, timeout_seconds=timeout)))
 
 
 def _entry_size(entry: dict[str, Any]) -> int:
@@ -119,7 +126,7 @@ class _Batch:
         self.left = {entry_id: entry for entry_id, entry in self.left.items() if entry_id in again}
         if self.left:
             code = next(failure.code for failure in failed if failure.entry_id in self.left)
-            raise NotAcceptedError(code, "the queue did not take it now", http_status=HTTP_OK)
+            raise NotAcceptedError(code, "the queue did not accept it now", http_status=HTTP_OK)
 
 
 def _parse_failed(answer: bytes) -> list[_Failed]:

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE_SECONDS = 300
-
-
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
-
-
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 

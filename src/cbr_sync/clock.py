@@ -1,0 +1,51 @@
+"""The clocks, the waiting and the randomness of one instance, in one object that tests replace."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Clock:
+    """Time as the machine tells it.
+
+    Deadlines are readings of :meth:`monotonic`, in seconds.
+    """
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return the seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds."""
+        time.sleep(seconds)
+
+    def sleep_until(self, moment: float) -> None:
+        """Wait until the monotonic clock shows this reading."""
+        self.sleep(max(moment - self.monotonic(), 0))
+
+    def start_thread(self, target: Callable[[], None]) -> None:
+        """Call *target* on a thread that keeps no process from ending."""
+        threading.Thread(target=target, daemon=True).start()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for *event*, so many seconds at most, and return whether it is set."""
+        return event.wait(min(max(seconds, 0), threading.TIMEOUT_MAX))
+
+    def jitter(self, low: float, high: float) -> float:
+        """Return a random number between *low* and *high*."""
+        return random.uniform(low, high)  # noqa: S311 - spreads requests, guards nothing
+
+    def remaining_seconds(self, deadline: float) -> float:
+        """Return the seconds left to *deadline*; negative once it is over."""
+        return deadline - self.monotonic()

@@ -1,0 +1,76 @@
+"""All that happened in one run: what sinks, metrics, pings, replies and the command line read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cbr_sync.errors import RetryableError
+from cbr_sync.models import Status
+
+if TYPE_CHECKING:
+    from cbr_sync.errors import ApiError, EventError
+    from cbr_sync.models import SyncOutcome, Trigger
+    from cbr_sync.reports.models import Report
+
+
+class MessageResult(NamedTuple):
+    """What became of one message.
+
+    Attributes:
+        trigger: What asked.
+        message_id: The platform's own id of the message; empty where it has none.
+        outcomes: One for each vault that it asked to sync.
+        report: The report that it asked for.
+        error: Why it could not be served as a whole.
+        is_served: False where its turn did not come, since an earlier message of its queue is unfinished.
+    """
+
+    trigger: Trigger
+    message_id: str = ""
+    outcomes: tuple[SyncOutcome, ...] = ()
+    report: Report | None = None
+    error: EventError | ApiError | None = None
+    is_served: bool = True
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a later delivery of the message may do what is left."""
+        return isinstance(self.error, RetryableError) or any(
+            outcome.status is Status.UNFINISHED for outcome in self.outcomes
+        )
+
+    @property
+    def is_handed_back(self) -> bool:
+        """Whether a queue has to keep the message: it is unfinished, or it cannot be served as it is."""
+        return self.error is not None or self.is_unfinished or not self.is_served
+
+
+class RunResult:
+    """What became of all messages of one event.
+
+    Attributes:
+        messages: One result for each, in their order.
+    """
+
+    def __init__(self, messages: list[MessageResult] | None = None) -> None:
+        self.messages = [] if messages is None else messages
+
+    @property
+    def outcomes(self) -> list[SyncOutcome]:
+        """Every outcome, in the order in which the vaults were asked for."""
+        return [outcome for message in self.messages for outcome in message.outcomes]
+
+    @property
+    def reports(self) -> list[Report]:
+        """Every report."""
+        return [message.report for message in self.messages if message.report]
+
+    @property
+    def errors(self) -> list[tuple[Trigger, EventError | ApiError]]:
+        """The triggers that could not be served as a whole, with the reason."""
+        return [(message.trigger, message.error) for message in self.messages if message.error]
+
+    @property
+    def rejected(self) -> list[tuple[Trigger, EventError | ApiError]]:
+        """Those of them that no later delivery can serve either."""
+        return [(trigger, error) for trigger, error in self.errors if not isinstance(error, RetryableError)]

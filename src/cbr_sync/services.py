@@ -1,0 +1,259 @@
+"""What one event needs: deadlines, API clients, sinks, pings."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cbr_sync.credentials import find_credentials
+from cbr_sync.errors import ApiError, SettingsError, SinkError
+from cbr_sync.huawei.cbr import Cbr
+from cbr_sync.huawei.client import ProjectClient, SignedClient
+from cbr_sync.huawei.clock import ApiClock
+from cbr_sync.retry import Throttle
+from cbr_sync.sinks.base import emit_to_all
+from cbr_sync.sinks.log import LogSink
+from cbr_sync.sinks.messages import build_outcome_event
+from cbr_sync.sinks.registry import SINKS
+from cbr_sync.sync import Syncer, build_unsent_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from cbr_sync.app import App
+    from cbr_sync.credentials import PlatformValues
+    from cbr_sync.huawei.cbr import Vault
+    from cbr_sync.models import Credentials, SyncOutcome, Trigger, VaultSelector
+    from cbr_sync.reports.models import Report, ReportParam
+    from cbr_sync.results import RunResult
+    from cbr_sync.sinks.messages import CloudEvent
+    from cbr_sync.sync import SyncTask
+
+# Kept back from syncing and following, to emit what is known; short runs keep a fifth of their time.
+EMIT_SECONDS = 5.0
+
+
+class Services:
+    """What one event needs, all of it inside the time that the platform gives the invocation.
+
+    Attributes:
+        app: The instance.
+        platform_values: What the platform hands over in this invocation.
+        log_sink: Where outcomes are written as soon as they are known.
+    """
+
+    def __init__(
+        self, app: App, read_platform_values: Callable[[], PlatformValues], remaining_seconds: float
+    ) -> None:
+        """Set the deadlines.
+
+        Args:
+            app: As the attribute.
+            read_platform_values: Reads them; called again to renew credentials that were refused.
+            remaining_seconds: How long the platform lets the invocation run from now on.
+        """
+        self.app = app
+        self._read_platform_values = read_platform_values
+        self._end = app.clock.monotonic() + remaining_seconds
+        reserve = min(EMIT_SECONDS, remaining_seconds / 5)
+        self._work_deadline = self._end - reserve
+        self._emit_deadline = self._end - reserve / 10
+        self._throttle = Throttle(app.clock)
+        self._api_clock = ApiClock(app.logger)
+        self.log_sink = LogSink(app.logger)
+        self.platform_values = read_platform_values()
+
+    def find_vaults(self, selector: VaultSelector) -> list[Vault]:
+        """Return the hybrid vaults that match, and that events may name.
+
+        Raises:
+            ApiError: The vaults cannot be listed.
+            SettingsError: There are no credentials.
+        """
+        allowed = self.app.settings.allowed_vaults
+        retry = self.app.retrier.bind(deadline=self._work_deadline, throttle=self._throttle)
+        vaults = retry(
+            lambda: list(
+                self.cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name, retry=retry)
+            )
+        )
+        # By their ids: a vault made meanwhile moves others to the next page, where they are listed again.
+        return [
+            vault
+            for vault in {vault.id: vault for vault in vaults}.values()
+            if _is_match(vault, selector) and (not allowed or vault.id in allowed)
+        ]
+
+    def report(self, vaults: Sequence[Vault], options: ReportParam, trigger: Trigger) -> Report:
+        """Return the state of these vaults.
+
+        Raises:
+            ApiError: The operations cannot be listed.
+        """
+        from cbr_sync.reports.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
+
+        app = self.app
+        retry = app.retrier.bind(deadline=self._work_deadline, throttle=self._throttle)
+        reporter = Reporter(cbr=self.cbr, retry=retry, now=app.clock.now, logger=app.logger)
+        return reporter.report(vaults, options, trigger)
+
+    def sync(self, tasks: Sequence[SyncTask]) -> list[SyncOutcome]:
+        """Return one outcome for each task, in their order.
+
+        Raises:
+            SettingsError: There are no credentials.
+        """
+        if not tasks:
+            return []
+        app, settings = self.app, self.app.settings
+        try:
+            cbr = self.cbr
+        except ApiError as error:
+            return [build_unsent_outcome(task, error, app.clock.now()) for task in tasks]
+        syncer = Syncer(
+            cbr=cbr,
+            api_clock=self._api_clock,
+            retrier=app.retrier,
+            throttle=self._throttle,
+            logger=app.logger,
+            deadline=self._work_deadline,
+            concurrency=settings.concurrency,
+            check_duplicates=settings.look_first,
+            wait_seconds=settings.wait_seconds,
+            on_progress=app.on_progress,
+            on_outcome=self._log_outcome,
+        )
+        return syncer.sync_all(tasks)
+
+    def _log_outcome(self, outcome: SyncOutcome) -> None:
+        self.log_sink.emit([build_outcome_event(outcome, self.source)], self._end)
+
+    def emit(self, events: Sequence[CloudEvent]) -> None:
+        """Hand the events to every sink.
+
+        Raises:
+            SinkError: One did not accept everything, after all were tried.
+        """
+        app = self.app
+        sinks = [(sink.name, partial(sink.build, self)) for sink in SINKS if sink.is_on(app.settings)]
+        emit_to_all(sinks, events, deadline=self._emit_deadline, clock=app.clock, logger=app.logger)
+
+    def ping(self, run_id: str, result: RunResult) -> AbstractContextManager[object]:
+        """Ping at the beginning and the end of what is done inside, where CBR_SYNC_PING_URL says whom."""
+        url = self.app.settings.ping_url
+        if url is None:
+            return nullcontext()
+        from cbr_sync.monitoring.healthchecks import HealthchecksPing  # noqa: PLC0415 - only where it is on
+
+        app = self.app
+        return HealthchecksPing(
+            client=app.ping_http,
+            url=url.get_secret_value(),
+            run_id=run_id,
+            result=result,
+            logger=app.logger,
+            remaining_seconds=partial(app.clock.remaining_seconds, self._end),
+        )
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source, ``/cbr/{region}/{project_id}``."""
+        settings = self.app.settings
+        region = settings.region or httpx.URL(settings.cbr_endpoint).host
+        return f"/cbr/{region}/{self._known_project_id or 'unknown'}"
+
+    @cached_property
+    def cbr(self) -> Cbr:
+        """The API of this invocation's project.
+
+        Raises:
+            ApiError: The project is not known.
+            SettingsError: There are no credentials.
+        """
+        endpoint = self.app.settings.cbr_endpoint
+        return Cbr(
+            self._client,
+            endpoint=endpoint,
+            project_id=self._find_project_id(),
+            timeout_seconds=self._limit,
+            deadline=self._work_deadline,
+            api_clock=self._api_clock,
+            logger=self.app.logger,
+        )
+
+    def build_project_client(self) -> ProjectClient:
+        """Return a client of the project for a sink; one service's throttling is not another's.
+
+        Raises:
+            SinkError: The project is not known, or there are no credentials.
+        """
+        try:
+            project_id = self._find_project_id()
+            return ProjectClient(
+                self._client,
+                project_id,
+                retrier=self.app.retrier,
+                throttle=Throttle(self.app.clock),
+                timeout_seconds=self._limit,
+            )
+        except (ApiError, SettingsError) as error:
+            raise SinkError(f"the project is not known: {error}") from error
+
+    @cached_property
+    def _client(self) -> SignedClient:
+        app = self.app
+        credentials = find_credentials(app.environ, self.platform_values)
+        return SignedClient(
+            app.http,
+            credentials,
+            key_states=app.key_states,
+            clock=app.clock,
+            renew=self._renew_credentials,
+        )
+
+    def _renew_credentials(self) -> Credentials | None:
+        """Return the credentials as the platform has them now; None where it has none any more."""
+        try:
+            return find_credentials(self.app.environ, self._read_platform_values())
+        except SettingsError:
+            return None
+
+    def _find_project_id(self) -> str:
+        if self._known_project_id is None:
+            from cbr_sync.huawei.iam import find_project_id  # noqa: PLC0415 - most functions know theirs
+
+            app, settings = self.app, self.app.settings
+            app.found_project_id = app.retrier.call(
+                partial(
+                    find_project_id,
+                    self._client,
+                    settings.iam_url,
+                    settings.region or "",
+                    timeout_seconds=partial(self._limit, self._work_deadline),
+                ),
+                deadline=self._work_deadline,
+            )
+        return self._known_project_id or ""
+
+    @property
+    def _known_project_id(self) -> str | None:
+        return self.app.settings.project_id or self.platform_values.project_id or self.app.found_project_id
+
+    def _limit(self, deadline: float) -> float:
+        """Return the seconds that one request may wait for the other side."""
+        app = self.app
+        return min(app.settings.request_timeout_seconds, app.clock.remaining_seconds(deadline))
+
+
+def _is_match(vault: Vault, selector: VaultSelector) -> bool:
+    """Return whether a vault is what was asked for; the API filters too, but not by tags."""
+    tags = {tag.key: tag.value for tag in vault.tags or ()}
+    return (
+        selector.object_type in (None, vault.billing.object_type)
+        and selector.name in (None, vault.name)
+        and all(tags.get(key) == value for key, value in selector.tags.items())
+    )

@@ -1,0 +1,76 @@
+"""Every sink: when it is on, and how it is built. Only a sink that is on is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cbr_sync.app import App
+    from cbr_sync.huawei.client import ProjectClient
+    from cbr_sync.settings import Settings
+    from cbr_sync.sinks.base import Sink
+
+
+class SinkServices(Protocol):
+    """What a sink may be built from."""
+
+    @property
+    def app(self) -> App:
+        """The instance."""
+
+    @property
+    def log_sink(self) -> Sink:
+        """The log, which knows what it has written already."""
+
+    def build_project_client(self) -> ProjectClient:
+        """Return a client of the project on Huawei Cloud."""
+
+
+class SinkEntry(NamedTuple):
+    """A sink that can be switched on.
+
+    Attributes:
+        name: As it stands in errors and in the doctor's findings.
+        is_on: Whether the settings ask for it.
+        build: Builds it for one event; raises SinkError or SettingsError where something is missing.
+    """
+
+    name: str
+    is_on: Callable[[Settings], bool]
+    build: Callable[[SinkServices], Sink]
+
+
+def _build_sqs(services: SinkServices) -> Sink:
+    from cbr_sync.aws.sqs import build_sqs_client  # noqa: PLC0415
+    from cbr_sync.sinks.sqs import SqsSink  # noqa: PLC0415
+
+    app, settings = services.app, services.app.settings
+    queue_url = settings.sqs_queue_url or ""
+    return SqsSink(
+        build_sqs_client(app.http, queue_url, app.environ, app.clock.now),
+        queue_url,
+        retrier=app.retrier,
+        request_timeout_seconds=settings.request_timeout_seconds,
+    )
+
+
+def _build_smn(services: SinkServices) -> Sink:
+    from cbr_sync.sinks.smn import SmnSink  # noqa: PLC0415
+
+    return SmnSink(services.build_project_client(), services.app.settings)
+
+
+def _build_eventgrid(services: SinkServices) -> Sink:
+    from cbr_sync.sinks.eventgrid import EventGridSink  # noqa: PLC0415
+
+    return EventGridSink(services.build_project_client(), services.app.settings)
+
+
+SINKS: tuple[SinkEntry, ...] = (
+    SinkEntry("log", lambda _: True, lambda services: services.log_sink),
+    SinkEntry("sqs", lambda settings: settings.sqs_queue_url is not None, _build_sqs),
+    SinkEntry("smn", lambda settings: settings.smn_topic_urn is not None, _build_smn),
+    SinkEntry("eventgrid", lambda settings: settings.eventgrid_channel_id is not None, _build_eventgrid),
+)

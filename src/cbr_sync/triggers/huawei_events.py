@@ -1,0 +1,72 @@
+"""The events that Huawei Cloud's services send: TIMER, DMS, SMN and EventGrid.
+
+Source: FunctionGraph User Guide, "Trigger events".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cbr_sync.triggers.base import Event, RawMessage, as_object, get_first, get_list, get_object, get_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def is_timer(event: Event) -> bool:
+    """Return whether the event comes from a timer."""
+    return event.get("trigger_type") == "TIMER"
+
+
+def is_broker(event: Event) -> bool:
+    """Return whether the event is a batch of DMS, Kafka or RocketMQ."""
+    return event.get("trigger_type") in ("KAFKA", "ROCKETMQ")
+
+
+def is_smn(event: Event) -> bool:
+    """Return whether the event is a notification of SMN."""
+    return "smn" in get_first(event, "record")
+
+
+def is_cloud_event(event: Event) -> bool:
+    """Return whether the event is a CloudEvent, as EventGrid delivers it."""
+    return "specversion" in event and "type" in event
+
+
+def is_cloud_event_batch(event: Event) -> bool:
+    """Return whether the event is a batch of CloudEvents."""
+    return is_cloud_event(get_first(event, "events"))
+
+
+def read_timer(event: Event) -> Iterable[RawMessage]:
+    """Read a timer's event: its user_event is the payload."""
+    own_id = "/".join(filter(None, (get_text(event, "trigger_name"), get_text(event, "time"))))
+    yield RawMessage(own_id, event.get("time"), event.get("user_event"))
+
+
+def read_brokers(event: Event) -> Iterable[RawMessage]:
+    """Read the messages of a batch: bare strings, which only their place in the batch can name."""
+    time = event.get("event_time")
+    for batch in get_list(event, "records"):
+        topic = get_text(as_object(batch), "topic_id")
+        for number, message in enumerate(get_list(batch, "messages")):
+            yield RawMessage(f"{topic}/{time}/{number}", time, message, platform_time=time)
+
+
+def read_smn(event: Event) -> Iterable[RawMessage]:
+    """Read the notifications of a topic."""
+    for record in event["record"]:
+        smn = get_object(record, "smn")
+        time = smn.get("timestamp")
+        yield RawMessage(get_text(smn, "message_id"), time, smn.get("message"), platform_time=time)
+
+
+def read_cloud_event(event: Event) -> Iterable[RawMessage]:
+    """Read a CloudEvent: its data is the payload."""
+    yield RawMessage(get_text(event, "id"), event.get("time"), event.get("data"))
+
+
+def read_cloud_event_batch(event: Event) -> Iterable[RawMessage]:
+    """Read a batch of CloudEvents."""
+    for item in event["events"]:
+        yield from read_cloud_event(as_object(item))

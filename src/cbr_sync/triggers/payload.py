@@ -1,0 +1,252 @@
+"""Parse a payload into what it asks for."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+
+from cbr_sync.errors import EventError, VaultNotAllowedError
+from cbr_sync.models import Kind, SyncParam, VaultId, VaultSelector
+from cbr_sync.models import explain as list_mistakes
+from cbr_sync.models import found as describe_value
+from cbr_sync.models import name as describe_key
+from cbr_sync.settings import HYBRID
+from cbr_sync.triggers.envelopes import ENVELOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cbr_sync.reports.models import ReportParam
+    from cbr_sync.settings import Settings
+    from cbr_sync.triggers.base import Message
+
+MAX_VAULTS = 1000
+_MAX_MISTAKES = 5
+_SELF_TRIGGERED = frozenset({Kind.TIMER, Kind.SCHEDULE})
+_EXPECTED = {
+    "sync": 'an object with vault_id, or a list of such, as in {"sync": {"vault_id": "<uuid>"}}',
+    "vault_id": "a vault id (a UUID such as 8d3a8b28-a697-41e2-8d5d-903669f8a02d)",
+    "vault_ids": "a list of at least one vault id (UUID)",
+    "auto_trigger": "true or false",
+    "vaults": 'an object such as {"object_type": "vmware", "name": "...", "tags": {"env": "prod"}}',
+    "time": "a time with its zone (RFC 3339) such as 2026-11-26T03:00:00Z",
+}
+_EXPECTED_INSIDE = {
+    "object_type": "a string",
+    "name": "a string of 64 characters at most",
+    "tags": "an object of strings",
+}
+_EXPECTED_IN_REPORTS = {
+    "report": 'an object such as {"max_age_hours": 26}',
+    "vaults": _EXPECTED["vaults"],
+    "max_age_hours": "a number of hours over 0, at most 8784",
+    "history_hours": "a number of hours from 0 to 8784",
+    **_EXPECTED_INSIDE,
+}
+
+
+class SyncRequest(NamedTuple):
+    """A message asks for syncs.
+
+    Attributes:
+        vaults: The vaults by their ids, or all hybrid ones that a selector matches.
+        auto_trigger: For the vaults that the selector finds.
+        time: When that happened which makes the sync necessary; None where the payload does not say.
+    """
+
+    vaults: tuple[SyncParam, ...] | VaultSelector
+    auto_trigger: bool = False
+    time: datetime | None = None
+
+
+class ReportRequest(NamedTuple):
+    """A message asks for a report.
+
+    Attributes:
+        options: How old a success may be, and how much history is wanted.
+        vaults: The vaults by their ids, or all hybrid ones that a selector matches.
+    """
+
+    options: ReportParam
+    vaults: tuple[str, ...] | VaultSelector
+
+
+Request = SyncRequest | ReportRequest
+
+
+def parse_request(message: Message, settings: Settings) -> Request:
+    """Return what a message asks for.
+
+    Raises:
+        EventError: Names the key, what was found and what was expected.
+        VaultNotAllowedError: A vault is outside CBR_SYNC_ALLOWED_VAULTS; nothing of the message may be synced.
+    """
+    kind = message.trigger.kind
+    if kind is Kind.DIRECT and not isinstance(message.payload, dict):
+        found = describe_value(message.payload)
+        raise EventError(f"found {found} as the event, expected an object; known: {_list_forms()}")
+    payload = _decode(message.payload)
+    is_self_triggered = kind in _SELF_TRIGGERED
+    if payload == {}:
+        return _build_default_request(kind, settings.vaults)
+    if "report" in payload:
+        return _parse_report(payload, settings.vaults if is_self_triggered else ())
+    if "vaults" in payload:
+        form = _validate(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
+        return SyncRequest(form.vaults, _choose_auto_trigger(form, default=is_self_triggered), form.time)
+    params, time = _parse_params(payload, default=is_self_triggered)
+    named = _drop_repeated(params)
+    _check_allowed(named, settings.allowed_vaults)
+    return SyncRequest(named, time=time)
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _parse_time(value: object) -> datetime:
+    """Return an RFC 3339 time in UTC; without its zone it would be another moment for every reader."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("not a time with its zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("beyond what a calendar holds") from None
+
+
+class _TimedForm(_Form):
+    time: Annotated[datetime, BeforeValidator(_parse_time)] | None = None
+
+
+class _VaultForm(_Form):
+    vault_id: VaultId
+    auto_trigger: StrictBool = False
+
+
+class _OneVaultForm(_TimedForm, _VaultForm):
+    pass
+
+
+def _wrap_object(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+class _SyncForm(_TimedForm):
+    sync: Annotated[list[_VaultForm], BeforeValidator(_wrap_object), Field(min_length=1)]
+
+
+class _VaultsForm(_TimedForm):
+    vault_ids: Annotated[list[VaultId], Field(min_length=1)]
+    auto_trigger: StrictBool = False
+
+
+class _SelectorForm(_TimedForm):
+    vaults: VaultSelector
+    auto_trigger: StrictBool = False
+
+
+FormT = TypeVar("FormT", bound=BaseModel)
+
+
+def _validate(
+    form: type[FormT], payload: Mapping[str, object], expected: Mapping[str, str] = _EXPECTED
+) -> FormT:
+    try:
+        return form.model_validate(payload)
+    except ValidationError as error:
+        mistakes = list_mistakes(error, expected)
+        more = f"; and {len(mistakes) - _MAX_MISTAKES} more" if len(mistakes) > _MAX_MISTAKES else ""
+        raise EventError("; ".join(mistakes[:_MAX_MISTAKES]) + more) from None
+
+
+def _parse_report(payload: Mapping[str, object], default_vaults: Sequence[str]) -> ReportRequest:
+    """Return the report that is asked for: without ``vaults``, on *default_vaults* where there are any."""
+    from cbr_sync.reports.models import ReportForm  # noqa: PLC0415 - a sync needs no report
+
+    form = _validate(ReportForm, payload, _EXPECTED_IN_REPORTS)
+    if "vaults" not in payload and default_vaults and HYBRID not in default_vaults:
+        return ReportRequest(form.report, tuple(default_vaults))
+    return ReportRequest(form.report, form.vaults)
+
+
+def _parse_params(payload: Mapping[str, object], *, default: bool) -> tuple[list[SyncParam], datetime | None]:
+    """Return the vaults that a payload names, and its time."""
+    match payload:
+        case {"sync": _}:
+            form = _validate(_SyncForm, payload)
+            chosen = [(one.vault_id, _choose_auto_trigger(one, default=default)) for one in form.sync]
+            return _build_params(chosen), form.time
+        case {"vault_ids": _}:
+            several = _validate(_VaultsForm, payload)
+            auto_trigger = _choose_auto_trigger(several, default=default)
+            return _build_params((vault, auto_trigger) for vault in several.vault_ids), several.time
+        case {"vault_id": _}:
+            one_form = _validate(_OneVaultForm, payload)
+            auto_trigger = _choose_auto_trigger(one_form, default=default)
+            return _build_params([(one_form.vault_id, auto_trigger)]), one_form.time
+    keys = ", ".join(describe_key(key) for key in list(payload)[:_MAX_MISTAKES])
+    raise EventError(
+        f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report "
+        f"in one of the known envelopes: {_list_forms()}"
+    )
+
+
+def _build_params(chosen: Iterable[tuple[str, bool]]) -> list[SyncParam]:
+    return [SyncParam(vault_id=vault_id, auto_trigger=auto_trigger) for vault_id, auto_trigger in chosen]
+
+
+def _drop_repeated(params: Iterable[SyncParam]) -> tuple[SyncParam, ...]:
+    first: dict[str, SyncParam] = {}
+    for param in params:
+        first.setdefault(param.vault_id, param)
+    if len(first) > MAX_VAULTS:
+        raise EventError(f"found {len(first)} vaults, expected at most {MAX_VAULTS} in one event")
+    return tuple(first.values())
+
+
+def _check_allowed(params: Iterable[SyncParam], allowed: Sequence[str]) -> None:
+    refused = [param.vault_id for param in params if allowed and param.vault_id not in allowed]
+    if refused:
+        raise VaultNotAllowedError(
+            f"CBR_SYNC_ALLOWED_VAULTS does not hold {', '.join(refused[:_MAX_MISTAKES])}"
+        )
+
+
+def _choose_auto_trigger(form: _VaultForm | _VaultsForm | _SelectorForm, *, default: bool) -> bool:
+    return form.auto_trigger if "auto_trigger" in form.model_fields_set else default
+
+
+def _build_default_request(kind: Kind, default_vaults: Sequence[str]) -> SyncRequest:
+    if kind not in _SELF_TRIGGERED:
+        raise EventError(f"found an empty payload, expected one of {', '.join(_EXPECTED)}, report")
+    if not default_vaults:
+        raise EventError("found an empty payload and no CBR_SYNC_VAULTS; set it, or name vaults in the event")
+    if HYBRID in default_vaults:
+        return SyncRequest(VaultSelector(), auto_trigger=True)
+    return SyncRequest(_drop_repeated(SyncParam(vault_id=one, auto_trigger=True) for one in default_vaults))
+
+
+def _decode(payload: object) -> Mapping[str, object]:
+    """Return the payload as an object; empty for null, empty text and the empty object alike."""
+    if isinstance(payload, (str, bytes)):
+        payload = _parse_json(payload) if payload.strip() else None
+    if payload is None:
+        return {}
+    if not isinstance(payload, dict):
+        raise EventError(f"found {describe_value(payload)} as the payload, expected a JSON object")
+    return payload
+
+
+def _parse_json(payload: str | bytes) -> object:
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        raise EventError(f"found {len(payload)} characters that are not JSON, expected an object") from None
+
+
+def _list_forms() -> str:
+    return ", ".join(dict.fromkeys(envelope.name for envelope in ENVELOPES))
