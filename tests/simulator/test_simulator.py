@@ -220,7 +220,7 @@ def test_a_vault_may_take_its_own_time(world: World) -> None:
     with client_of(simulator, world) as client:
         post_sync(client, VMWARE)
         assert post_sync(client, VMWARE).status_code == 200
-    assert [operation.status(world.now()) for operation in simulator.syncs_of(VMWARE)] == ["success"] * 2
+    assert [operation.get_status(world.now()) for operation in simulator.syncs_of(VMWARE)] == ["success"] * 2
 
 
 def test_the_busy_vault_is_busy_for_a_day(world: World, client: httpx.Client) -> None:

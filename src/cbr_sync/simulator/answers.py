@@ -12,14 +12,16 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cbr_sync.models import vault_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cbr_sync.simulator.faults import Fault
+
+T = TypeVar("T")
 
 _MAX_LIMIT = 1000
 
@@ -34,7 +36,11 @@ class Answer:
 
 
 class EarlyAnswer(Exception):
-    """Ends the handling of a request with this answer or fault."""
+    """Ends the handling of a request.
+
+    Attributes:
+        result: The answer, or the fault that happens in its place.
+    """
 
     def __init__(self, result: Answer | Fault) -> None:
         self.result = result
@@ -61,7 +67,7 @@ _GATEWAY = {
 
 
 def build_gateway_error(status: int) -> Answer:
-    """Return the error that a gateway answers with this status."""
+    """Return what a gateway answers with this status, 300 or above."""
     if status in _GATEWAY:
         answer = build_error_answer(status, *_GATEWAY[status])
         more = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
@@ -74,38 +80,41 @@ def build_gateway_error(status: int) -> Answer:
 
 
 def build_html_answer(status: int, text: str) -> Answer:
-    """Return a page such as a gateway or a proxy sends."""
+    """Return a page as a gateway or a proxy sends it."""
     headers = {"Content-Type": "text/html", "X-Request-Id": uuid.uuid4().hex}
     return Answer(status, headers, f"<html><body>{text}</body></html>".encode())
 
 
 def build_error_answer(status: int, code: str, message: str) -> Answer:
-    """Return an error in the API's own form."""
+    """Return an error in the form of the API; those of its gateway have their request id in the body too."""
     request_id = uuid.uuid4().hex
     body = {"error_code": code, "error_msg": message}
     if code.startswith("APIGW"):
         body["request_id"] = request_id
-    return build_json_answer(status, body, request_id)
+    return _build_json_answer(status, body, request_id)
 
 
-def build_ok_answer(body: dict[str, Any]) -> Answer:
+def build_ok_answer(body: Mapping[str, Any]) -> Answer:
     """Return a 200 with this body."""
-    return build_json_answer(200, body, uuid.uuid4().hex)
+    return _build_json_answer(200, body, uuid.uuid4().hex)
 
 
-def build_json_answer(status: int, body: Mapping[str, Any], request_id: str) -> Answer:
-    """Return an answer with this status, JSON body and request id."""
+def _build_json_answer(status: int, body: Mapping[str, Any], request_id: str) -> Answer:
     headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
     return Answer(status, headers, json.dumps(body).encode())
 
 
-def refuse_parameter(what: str) -> ApiRefusal:
+def refuse_parameter(name: str) -> ApiRefusal:
     """Return the refusal of a parameter, BackupService.9900."""
-    return ApiRefusal(400, "BackupService.9900", f"Parameter check failed: {what}")
+    return ApiRefusal(400, "BackupService.9900", f"Parameter check failed: {name}")
 
 
 def parse_sync_body(body: bytes) -> tuple[str, bool]:
-    """Return the vault id and auto_trigger of an ImportCheckpoint body."""
+    """Return the vault id, in lower case, and auto_trigger of an ImportCheckpoint body.
+
+    Raises:
+        ApiRefusal: The body is anything else.
+    """
     try:
         match json.loads(body):
             case {"sync": {"vault_id": vault, "auto_trigger": bool(auto_trigger), **more}, **others}:
@@ -116,15 +125,27 @@ def parse_sync_body(body: bytes) -> tuple[str, bool]:
     raise refuse_parameter("sync")
 
 
-def check_enums(query: dict[str, list[str]], **words: frozenset[str]) -> None:
-    """Refuse a query parameter that has none of its allowed values."""
-    for key, known in words.items():
-        if key in query and query[key][0] not in known:
+def check_enums(query: dict[str, list[str]], **allowed: frozenset[str]) -> None:
+    """Check the parameters of a query that have a fixed set of values.
+
+    Args:
+        query: The query's values by name.
+        allowed: The allowed values by name.
+
+    Raises:
+        ApiRefusal: A parameter has another value.
+    """
+    for key, values in allowed.items():
+        if key in query and query[key][0] not in values:
             raise refuse_parameter(key)
 
 
 def parse_vault_filter(query: dict[str, list[str]]) -> dict[str, str]:
-    """Return the vault_id of a query as a filter; empty without one."""
+    """Return the vault_id of a query as a filter; empty without one.
+
+    Raises:
+        ApiRefusal: It is not a UUID.
+    """
     try:
         return {"vault_id": vault_id(query["vault_id"][0])} if "vault_id" in query else {}
     except ValueError:
@@ -132,7 +153,11 @@ def parse_vault_filter(query: dict[str, list[str]]) -> dict[str, str]:
 
 
 def parse_query_time(query: dict[str, list[str]], key: str) -> datetime | None:
-    """Return a query parameter as a moment in UTC; None where it is missing."""
+    """Return a parameter of a query as a moment in UTC; None where it is missing.
+
+    Raises:
+        ApiRefusal: It is not of the form ``2018-02-01T12:00:00Z``.
+    """
     if key not in query:
         return None
     try:
@@ -141,11 +166,24 @@ def parse_query_time(query: dict[str, list[str]], key: str) -> datetime | None:
         raise refuse_parameter(key) from None
 
 
-def build_page(name: str, rows: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
-    """Return one page of rows, as limit and offset ask for it."""
+def build_page(
+    name: str, items: Sequence[T], query: dict[str, list[str]], to_row: Callable[[T], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return one page of a list.
+
+    Args:
+        name: The key of the rows.
+        items: Everything that matches the query; ``count`` is how many these are.
+        query: The query's values by name; of these, ``limit`` (1 to 1000) and ``offset`` are read.
+        to_row: Formats one item; called for those on the page only.
+
+    Raises:
+        ApiRefusal: ``limit`` or ``offset`` is out of range.
+    """
     size = _parse_number(query, "limit", _MAX_LIMIT, range(1, _MAX_LIMIT + 1))
     start = _parse_number(query, "offset", 0, range(10**9))
-    return {name: rows[start : start + size], "count": len(rows), "limit": size, "offset": start}
+    rows = [to_row(item) for item in items[start : start + size]]
+    return {name: rows, "count": len(items), "limit": size, "offset": start}
 
 
 def _parse_number(query: dict[str, list[str]], key: str, default: int, allowed: range) -> int:
@@ -154,8 +192,3 @@ def _parse_number(query: dict[str, list[str]], key: str, default: int, allowed: 
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) not in allowed:
         raise refuse_parameter(key)
     return int(text)
-
-
-def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with their names in lower case."""
-    return {key.lower(): value for key, value in headers.items()}

@@ -7,25 +7,33 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What may happen to a request beside an HTTP answer."""
+    """What can happen to a request in place of a plain HTTP status."""
 
-    REFUSE = "refuse"  # never connected; a socket sees a request only when connected, so reset there
-    RESET = "reset"  # the connection breaks before the API took the request
-    RESET_AFTER = "reset-after"  # the API took it, the answer is lost
-    HANG = "hang"  # no answer, not taken
-    HANG_AFTER = "hang-after"  # no answer, taken
-    TRUNCATED = "truncated"  # taken, half an answer
-    HTML = "html"  # taken, a 200 that is no JSON
+    # A socket sees a request only once it is connected, so that the server resets the connection here.
+    REFUSE = "refuse"
+    RESET = "reset"
+    RESET_AFTER = "reset-after"
+    HANG = "hang"
+    HANG_AFTER = "hang-after"
+    TRUNCATED = "truncated"
+    HTML = "html"
 
 
+# What happens after the API accepted the request.
 ACCEPTED_FAULTS = frozenset({Fault.RESET_AFTER, Fault.HANG_AFTER, Fault.TRUNCATED, Fault.HTML})
 
 
 def parse_faults(spec: str) -> list[Fault | int]:
-    """The faults in words such as ``503,429*3,reset``: HTTP statuses and the names of ``Fault``.
+    """Parse a list of faults, such as ``503,429*3,reset``.
+
+    Args:
+        spec: HTTP statuses from 300 and values of ``Fault``, separated by commas; ``*3`` repeats three times.
+
+    Returns:
+        One item for each request that is to fail.
 
     Raises:
-        ValueError: naming the word that is not known, and those that are.
+        ValueError: A word is not known; the message has it, and the words that are known.
     """
     faults: list[Fault | int] = []
     for word in spec.split(","):

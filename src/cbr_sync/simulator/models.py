@@ -1,42 +1,49 @@
-"""What the simulated cloud holds: vaults, sync operations and the requests it has seen."""
+"""Records of the simulated cloud: vaults, sync operations and requests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cbr_sync.models import Credentials, rfc3339
+from cbr_sync.models import Credentials
+from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cbr_sync.simulator.faults import Fault
-from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
 
 SIMULATOR_CREDENTIALS = Credentials("simulator-access-key", "simulator-secret-key")
-
-
 SIMULATOR_PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
-
-
 SIMULATOR_REGION = "cn-north-4"
 
-
-HYBRID_VMWARE_PROVIDER = "a13639de-00be-4e94-af30-26912d75e4a2"
-
-
 TERMINAL_STATUSES = frozenset({"success", "failed", "skipped", "timeout"})
+
+# An operation waits for this share of its time before it runs.
+_WAITING_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault, and how its syncs go.
+    """A vault, and how its syncs end.
 
-    ``ends`` is the API's word: success, failed, skipped or timeout; ``synced``, ``deleted`` and ``failed``
-    are the counts at that end, ``error`` the code and message in its error_info. ``operation_seconds``
-    goes before the simulator's own. With ``running_since_before``, a sync of it is running at the start
-    and does not end for a day.
+    Attributes:
+        id: A lower-case UUID.
+        name: The name that ListVault shows.
+        cloud_type: ``hybrid`` or ``public``; only hybrid vaults can be synced.
+        object_type: What the vault protects, such as ``vmware``, ``file`` or ``server``.
+        status: ``available``, or a status in which the API refuses to sync: ``lock``, ``frozen``,
+            ``deleting`` or ``error``.
+        tags: Tag keys and values.
+        ends: The status in which its syncs end: ``success``, ``failed``, ``skipped`` or ``timeout``.
+        synced: Number of copies synced when a sync has ended.
+        deleted: Number of copies deleted on the cloud side when a sync has ended.
+        failed: Number of copies that failed to sync when a sync has ended.
+        error: Code and message of the error_info of an ended sync.
+        operation_seconds: Duration of its syncs; None takes the simulator's.
+        created_at: When the vault was created; None takes a fixed moment in January 2026.
+        running_since_before: Whether a sync already runs when the simulator starts, and for another 24 hours.
     """
 
     id: str
@@ -74,7 +81,15 @@ DEFAULT_VAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A sync that the API took; its state is a matter of the moment."""
+    """A sync that the API accepted; its status depends on the moment only.
+
+    Attributes:
+        id: The operation_log_id.
+        vault: The vault, which also says how this sync ends.
+        created_at: When the API accepted it.
+        seconds: Duration from creation to end.
+        auto_trigger: As the request said.
+    """
 
     id: str
     vault: Vault
@@ -84,63 +99,37 @@ class Operation:
 
     @property
     def vault_id(self) -> str:
-        """The vault it syncs."""
+        """The id of the vault that is synced."""
         return self.vault.id
 
-    def status(self, now: datetime) -> str:
-        """Waiting for the first tenth of its time, then running, then as the vault's syncs end."""
-        share = self._share(now)
-        if share >= 1:
-            return self.vault.ends
-        return "waiting" if share < 0.1 else "running"  # noqa: PLR2004 - a tenth
-
-    def log(self, now: datetime, project_id: str) -> dict[str, Any]:
-        """The operation log. Source: API reference of CBR, ShowOpLog; a sync's own is assembled from it."""
-        ended = self._share(now) >= 1
-        vault = self.vault
-        code, message = (ended and vault.error) or ("", "")
-        counts = (vault.synced, vault.deleted, vault.failed) if ended else (0, 0, 0)
-        names = ("sync_backup_num", "delete_backup_num", "err_sync_backup_num")
-        return {
-            "id": self.id,
-            "project_id": project_id,
-            "operation_type": "sync",
-            "status": self.status(now),
-            "created_at": rfc3339(self.created_at),
-            "started_at": rfc3339(self.created_at),
-            "updated_at": rfc3339(min(now, self._end)),
-            "ended_at": rfc3339(self._end) if ended else None,
-            "vault_id": vault.id,
-            "vault_name": vault.name,
-            "provider_id": HYBRID_VMWARE_PROVIDER,
-            "checkpoint_id": None,
-            "policy_id": None,
-            "error_info": {"code": code, "message": message},
-            "extra_info": {
-                "common": {
-                    "progress": int(100 * self._share(now)),
-                    "request_id": f"req-{self.id}",
-                    "task_id": None,
-                },
-                "sync": dict(zip(names, counts, strict=True)),
-                "resource": None,
-            },
-        }
-
     @property
-    def _end(self) -> datetime:
+    def ended_at(self) -> datetime:
+        """When it ends or has ended."""
         return self.created_at + timedelta(seconds=self.seconds)
 
-    def _share(self, now: datetime) -> float:
-        return 1.0 if now >= self._end else (now - self.created_at).total_seconds() / self.seconds
+    def get_progress(self, now: datetime) -> float:
+        """Return which share of its time is over, from 0 to 1; 1 means that it has ended."""
+        return 1.0 if now >= self.ended_at else (now - self.created_at).total_seconds() / self.seconds
+
+    def get_status(self, now: datetime) -> str:
+        """Return ``waiting`` at first, then ``running``, then the status in which the vault's syncs end."""
+        progress = self.get_progress(now)
+        if progress >= 1:
+            return self.vault.ends
+        return "waiting" if progress < _WAITING_SHARE else "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as the books have it.
+    """A request that the simulator received, for assertions and for display.
 
-    ``status`` is None where there was no answer; ``fault`` is None where a status was the fault.
-    ``signed_ok`` tells whether the signature is right, also where a fault came before the check.
+    Attributes:
+        method: The HTTP method.
+        path: The path without its query.
+        vault_id: The vault that the request asks to sync; None for every other request.
+        status: The HTTP status of the answer; None without an answer.
+        fault: The injected fault; None where the fault was an HTTP status.
+        signed_ok: Whether the signature is right, also where a fault came before the check.
     """
 
     method: str
@@ -153,19 +142,37 @@ class Request:
 
 @dataclass(slots=True)
 class IncomingRequest:
-    """A request on its way through the simulator."""
+    """A request on its way through the simulator.
+
+    Attributes:
+        method: The HTTP method.
+        target: Path and query as in the request line.
+        headers: Headers with lower-case names.
+        body: The body, perhaps empty.
+        mistake: What is wrong with the signature; None if it is right.
+        fault: The fault that this request meets, if any.
+    """
 
     method: str
-    path: str
     target: str
     headers: Mapping[str, str]
     body: bytes
-    wrong: str | None = None
+    mistake: str | None = None
     fault: Fault | None = None
 
     @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query without its question mark, perhaps empty."""
+        return self.target.partition("?")[2]
+
+    @property
     def vault_id(self) -> str | None:
-        """The vault whose sync is asked for; None for anything else."""
+        """The vault that the request asks to sync; None for every other request."""
         if self.method != "POST" or not self.path.endswith("/checkpoints/sync"):
             return None
         try:
