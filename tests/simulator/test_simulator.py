@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -19,12 +15,11 @@ from cbr_sync.app import utc_now
 from cbr_sync.huawei.signing import SdkHmacAuth
 from cbr_sync.models import Credentials
 from cbr_sync.simulator.cloud import Simulator
-from cbr_sync.simulator.faults import Fault, parse_faults
+from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import (
     DEFAULT_VAULTS,
     SIMULATOR_CREDENTIALS,
     SIMULATOR_PROJECT_ID,
-    Request,
     Vault,
 )
 from cbr_sync.simulator.server import SimulatorServer
@@ -434,197 +429,3 @@ def test_more_requests_than_the_rate_are_throttled(world: World) -> None:
 def test_an_overlong_body_is_refused(client: httpx.Client) -> None:
     """More than 12 MB cannot be signed."""
     assert code(client.post(SYNC, content=b"x" * (12 * 1024 * 1024 + 1))) == (413, "APIGW.0201")
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "words"),
-    [
-        ("401", 401, "APIGW.0301"),
-        ("403", 403, "APIGW.0302"),
-        ("429", 429, "APIGW.0308"),
-        ("500", 500, "BackupService.9910"),
-        ("502", 502, "APIGW.0201"),
-        ("504", 504, "APIGW.0201"),
-        ("503", 503, "Service Unavailable"),
-        ("302", 302, "Found"),
-        ("304", 304, ""),
-        ("404", 404, "Not Found"),
-        ("599", 599, "Unknown"),
-        ("html", 200, "Welcome"),
-    ],
-)
-def test_a_fault_may_be_an_answer(
-    client: httpx.Client, world: World, fault: str, status: int, words: str
-) -> None:
-    """Once, then the service is well again; only html has taken the request."""
-    world.simulator.add_faults(fault)
-    response = post_sync(client, VMWARE)
-    assert response.status_code == status
-    assert words in response.text
-    assert ("Location" in response.headers) == (300 <= status < 400)
-    assert ("Retry-After" in response.headers) == (status == 429)
-    assert response.headers["X-Request-Id"]
-    assert len(world.started) == (fault == "html")
-    assert client.get("/v3/projects").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("fault", "error", "taken"),
-    [
-        ("refuse", httpx.ConnectError, False),
-        ("reset", httpx.ReadError, False),
-        ("reset-after", httpx.ReadError, True),
-        ("hang", httpx.ReadTimeout, False),
-        ("hang-after", httpx.ReadTimeout, True),
-        ("truncated", httpx.RemoteProtocolError, True),
-    ],
-)
-def test_a_fault_may_break_the_connection(
-    client: httpx.Client, world: World, fault: str, error: type[Exception], taken: bool
-) -> None:
-    """Before or after the API took the request."""
-    world.simulator.add_faults(fault)
-    with pytest.raises(error):
-        post_sync(client, VMWARE)
-    assert bool(world.started) == taken
-
-
-@pytest.mark.parametrize(
-    ("fault", "errors"),
-    [
-        ("refuse", (httpx.ReadError, httpx.RemoteProtocolError)),
-        ("reset", (httpx.ReadError, httpx.RemoteProtocolError)),
-        ("reset-after", (httpx.ReadError, httpx.RemoteProtocolError)),
-        ("hang", (httpx.ReadTimeout,)),
-        ("hang-after", (httpx.ReadTimeout,)),
-        ("truncated", (httpx.RemoteProtocolError,)),
-    ],
-)
-def test_a_fault_breaks_a_real_connection(fault: str, errors: tuple[type[Exception], ...]) -> None:
-    """The same over a socket."""
-    simulator = Simulator(now=utc_now)
-    simulator.add_faults(fault)
-    seen: list[Request] = []
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
-    with (
-        SimulatorServer(simulator, on_request=seen.append) as server,
-        httpx.Client(base_url=server.url, auth=auth, timeout=0.2) as client,
-    ):
-        with pytest.raises(errors):
-            client.get("/v3/projects")
-        assert client.get("/v3/projects").status_code == 200
-    assert [request.fault for request in seen] == [Fault(fault), None]
-
-
-def test_a_connection_lives_on_after_an_answer_that_is_a_fault() -> None:
-    """Also after a 304, which has no body."""
-    simulator = Simulator(now=utc_now)
-    simulator.add_faults("503,304,html")
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
-    with SimulatorServer(simulator) as server, httpx.Client(base_url=server.url, auth=auth) as client:
-        assert [client.get("/v3/projects").status_code for _ in range(4)] == [503, 304, 200, 200]
-
-
-def test_a_length_that_is_no_number_is_answered() -> None:
-    """As a request without a body; it carries no signature here."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
-        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
-        with closing(connection):
-            connection.request("POST", SYNC, headers={"Content-Length": "x"})
-            response = connection.getresponse()
-            assert (response.status, json.load(response)["error_code"]) == (401, "APIGW.0301")
-
-
-def test_a_server_serves_until_it_is_stopped() -> None:
-    """From another thread too; it is then gone from its port."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
-        stop = threading.Timer(0, server.__exit__)
-        stop.start()
-        server.serve_forever()
-        stop.join()
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(server.url)
-
-
-def test_each_request_is_told_as_the_books_have_it() -> None:
-    """Of many at the same time each once; the lock makes them one sync."""
-    seen: list[Request] = []
-    simulator = Simulator(now=utc_now, operation_seconds=600)
-    auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
-    with (
-        SimulatorServer(simulator, on_request=seen.append) as server,
-        httpx.Client(base_url=server.url, auth=auth) as client,
-        ThreadPoolExecutor(8) as pool,
-    ):
-        codes = list(pool.map(lambda _: post_sync(client, VMWARE).status_code, range(40)))
-    assert sorted(codes) == [200] + [400] * 39
-    assert len(simulator.syncs_of(VMWARE)) == 1
-    assert {id(request) for request in seen} == {id(request) for request in simulator.requests}
-    assert len(seen) == 40
-
-
-def test_a_vaults_fault_meets_only_its_syncs(client: httpx.Client, world: World) -> None:
-    """And only such as are signed; other vaults and other calls are well."""
-    world.simulator.add_faults("429*2", VMWARE)
-    assert client.get("/v3/projects").status_code == 200
-    assert post_sync(client, FILE).status_code == 200
-    assert [post_sync(client, VMWARE).status_code for _ in range(3)] == [429, 429, 200]
-
-
-def test_a_vaults_fault_waits_for_a_request_that_is_its_own(world: World, client: httpx.Client) -> None:
-    """One that is refused, or meant for another project, does not use it up; ids are of any case."""
-    world.simulator.add_faults("429", VMWARE.upper())
-    wrong = Credentials(SIMULATOR_CREDENTIALS.access_key, "wrong")
-    with client_of(world.simulator, world, wrong) as stranger:
-        assert post_sync(stranger, VMWARE).status_code == 401
-    other = client.post(SYNC.replace(PROJECT, "/v3/other"), json={"sync": {"vault_id": VMWARE}})
-    assert other.status_code == 403
-    assert [post_sync(client, VMWARE).status_code for _ in range(2)] == [429, 200]
-
-
-@pytest.mark.parametrize(("fault", "taken"), [("reset", False), ("reset-after", True)])
-def test_a_vaults_fault_may_come_before_or_after_it_is_taken(
-    world: World, client: httpx.Client, fault: str, taken: bool
-) -> None:
-    """As for the network's."""
-    world.simulator.add_faults(fault, VMWARE)
-    with pytest.raises(httpx.ReadError):
-        post_sync(client, VMWARE)
-    assert bool(world.started) == taken
-
-
-def test_a_request_meets_one_fault(world: World, client: httpx.Client) -> None:
-    """The network's goes first; the vault's is left for the next."""
-    world.simulator.add_faults("html")
-    world.simulator.add_faults("429", VMWARE)
-    assert post_sync(client, VMWARE).text == "<html><body>Welcome</body></html>"
-    assert post_sync(client, VMWARE).status_code == 429
-
-
-@pytest.mark.parametrize("spec", ["nonsense", "200", "429*", "429*x", "", "503,,429"])
-def test_a_fault_that_is_none_is_told(spec: str) -> None:
-    """With the words that are known."""
-    with pytest.raises(ValueError, match="is no fault; known are HTTP statuses from 300 and refuse, reset"):
-        parse_faults(spec)
-
-
-def test_a_fault_for_a_vault_that_is_none_is_told(world: World) -> None:
-    """A slip in the id would go unnoticed otherwise."""
-    with pytest.raises(ValueError, match=f"^{VMWARE[:-1]} is no vault here; known are {VMWARE}"):
-        world.simulator.add_faults("503", VMWARE[:-1])
-
-
-def test_the_books_keep_every_request(client: httpx.Client, world: World) -> None:
-    """Method, path, vault, and what became of it."""
-    world.simulator.add_faults("reset")
-    with pytest.raises(httpx.ReadError):
-        post_sync(client, VMWARE)
-    post_sync(client, VMWARE)
-    first, second = world.simulator.requests
-    assert (first.method, first.path, first.vault_id, first.status) == ("POST", SYNC, VMWARE, None)
-    assert first.fault is Fault.RESET
-    assert (second.status, second.fault) == (200, None)
-    assert first.signed_ok
-    assert second.signed_ok
-    httpx.Client(transport=world.simulator.transport()).get(f"{ENDPOINT}/v3/projects")
-    assert not world.simulator.requests[-1].signed_ok

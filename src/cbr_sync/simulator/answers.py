@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from http import HTTPStatus
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cbr_sync.models import vault_id
@@ -28,11 +28,19 @@ _MAX_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer."""
+    """An HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The headers, without Content-Length.
+        body: The body as it is sent, perhaps compressed.
+        delivery: The fault that spoils its delivery: truncated, drip or drip-after; None if it arrives whole.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    delivery: Fault | None = None
 
 
 class EarlyAnswer(Exception):
@@ -53,35 +61,16 @@ class ApiRefusal(EarlyAnswer):
         super().__init__(build_error_answer(status, code, message))
 
 
-_GATEWAY = {
-    401: ("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail"),
-    403: ("APIGW.0302", "The IAM user is not allowed to access the API"),
-    429: (
-        "APIGW.0308",
-        "The throttling threshold has been reached: policy user over ratelimit,limit:200,time:1 second",
-    ),
-    500: ("BackupService.9910", "Unknown error."),
-    502: ("APIGW.0201", "Backend unavailable"),
-    504: ("APIGW.0201", "Backend timeout"),
-}
+def build_html_answer(status: int, text: str, *, charset: str | None = None) -> Answer:
+    """Return a page as a gateway or a proxy sends it.
 
-
-def build_gateway_error(status: int) -> Answer:
-    """Return what a gateway answers with this status, 300 or above."""
-    if status in _GATEWAY:
-        answer = build_error_answer(status, *_GATEWAY[status])
-        more = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
-        return Answer(status, {**answer.headers, **more}, answer.body)
-    answer = build_html_answer(status, HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown")
-    if status < HTTPStatus.BAD_REQUEST:
-        answer.headers["Location"] = "https://example.com/elsewhere"
-    # A 304 has no body: what is sent after it would be read as the next answer.
-    return Answer(status, answer.headers, b"") if status == HTTPStatus.NOT_MODIFIED else answer
-
-
-def build_html_answer(status: int, text: str) -> Answer:
-    """Return a page as a gateway or a proxy sends it."""
-    headers = {"Content-Type": "text/html", "X-Request-Id": uuid.uuid4().hex}
+    Args:
+        status: The HTTP status.
+        text: What the page says.
+        charset: What its Content-Type says about the page, which is in UTF-8.
+    """
+    content_type = f"text/html; charset={charset}" if charset else "text/html"
+    headers = {"Content-Type": content_type, "X-Request-Id": uuid.uuid4().hex}
     return Answer(status, headers, f"<html><body>{text}</body></html>".encode())
 
 
@@ -92,6 +81,19 @@ def build_error_answer(status: int, code: str, message: str) -> Answer:
     if code.startswith("APIGW"):
         body["request_id"] = request_id
     return _build_json_answer(status, body, request_id)
+
+
+def add_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """Return the same answer with these headers too; they replace those of the same name."""
+    return replace(answer, headers={**answer.headers, **headers})
+
+
+def format_http_date(moment: datetime) -> str:
+    """Return a moment as headers have it, such as ``Mon, 23 Nov 2026 03:00:00 GMT``; fractions are cut off.
+
+    Source: RFC 9110, IMF-fixdate.
+    """
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def build_ok_answer(body: Mapping[str, Any]) -> Answer:

@@ -21,6 +21,7 @@ from cbr_sync.simulator.answers import (
     parse_sync_body,
     parse_vault_filter,
 )
+from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import TERMINAL_STATUSES, IncomingRequest, Operation, Vault
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class CbrApi:
         self._rows = rows
         self._operation_seconds = operation_seconds
         self._log_delay = timedelta(seconds=log_delay_seconds)
-        self._operations: dict[str, Callable[[Call], dict[str, Any]]] = {
+        self._handlers: dict[str, Callable[[Call], dict[str, Any]]] = {
             "ImportCheckpoint": self._import_checkpoint,
             "ListOpLogs": self._list_op_logs,
             "ShowOpLog": self._show_op_log,
@@ -146,6 +147,11 @@ class CbrApi:
             for vault in self.vaults.values()
             if vault.running_since_before
         )
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of the operations, as the API reference has them."""
+        return tuple(self._handlers)
 
     def find_operation(self, request: IncomingRequest) -> Call:
         """Return the operation that a request is meant for.
@@ -181,7 +187,7 @@ class CbrApi:
         Raises:
             ApiRefusal: The API's error.
         """
-        return self._operations[call.operation](call)
+        return self._handlers[call.operation](call)
 
     def _list_projects(self, call: Call) -> dict[str, Any]:
         is_named = call.query.get("name", [self._region]) == [self._region]
@@ -197,6 +203,8 @@ class CbrApi:
         now = self._now()
         if any(operation.ended_at > now for operation in self.index.list_of_vault(vault.id)):
             raise ApiRefusal(400, "BackupService.7302", "The vault is being synchronized.")
+        if call.request.fault is Fault.SKIP:
+            vault = vault.change_end("skipped")
         seconds = self._operation_seconds if vault.operation_seconds is None else vault.operation_seconds
         operation = Operation(str(uuid.uuid4()), vault, now, seconds, auto_trigger)
         self.index.operations.append(operation)

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 
-from cbr_sync.simulator.answers import (
-    Answer,
-    EarlyAnswer,
-    build_gateway_error,
-    build_html_answer,
-    build_ok_answer,
-)
+from cbr_sync.simulator.answers import Answer, EarlyAnswer, add_headers, build_ok_answer, format_http_date
 from cbr_sync.simulator.api import CbrApi
-from cbr_sync.simulator.faults import ACCEPTED_FAULTS, Fault, parse_faults
+from cbr_sync.simulator.faults import Fault, StatusFault, build_fault_result, parse_faults
 from cbr_sync.simulator.gateway import RateLimit, SignatureCheck
 from cbr_sync.simulator.models import (
     DEFAULT_VAULTS,
@@ -34,10 +30,13 @@ from cbr_sync.simulator.models import (
 from cbr_sync.simulator.rows import RowFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from cbr_sync.models import Credentials
+
+# What a socket gives at once, at most.
+_CHUNK_BYTES = 64 * 1024
 
 
 class Simulator:
@@ -59,6 +58,7 @@ class Simulator:
         operation_seconds: float = 5.0,
         rate_per_minute: int | None = None,
         log_delay_seconds: float = 0.0,
+        clock_offset_seconds: float = 0.0,
     ) -> None:
         """Set up a cloud.
 
@@ -71,13 +71,16 @@ class Simulator:
             operation_seconds: Duration of a sync, where its vault has none of its own.
             rate_per_minute: Number of requests answered within any minute; None means any number.
             log_delay_seconds: How long ListOpLogs does not show a new operation.
+            clock_offset_seconds: How far the API's clock is ahead of *now*; negative where it is behind.
+                Dates, signatures, filters and operations are all on the API's clock.
         """
+        self._clock, self._clock_offset = now, timedelta(seconds=clock_offset_seconds)
         self._lock = threading.Lock()
-        self._faults: dict[str | None, deque[Fault | int]] = {}
-        self._rate_limit = RateLimit(rate_per_minute, now)
-        self._signatures = SignatureCheck(credentials, now)
+        self._faults: dict[str | None, deque[Fault | StatusFault]] = {}
+        self._rate_limit = RateLimit(rate_per_minute, self.now)
+        self._signatures = SignatureCheck(credentials, self.now)
         self._api = CbrApi(
-            now=now,
+            now=self.now,
             vaults=vaults,
             project_id=project_id,
             region=region,
@@ -95,25 +98,48 @@ class Simulator:
 
     @property
     def refused_signatures(self) -> int:
-        """How many requests were refused for their signature."""
+        """How many requests were refused for their signature, whatever their access key."""
         return self._signatures.refused_signatures
 
-    def add_faults(self, spec: str, vault_id: str | None = None) -> None:
+    def now(self) -> datetime:
+        """Return the present moment on the API's clock."""
+        return self._clock() + self._clock_offset
+
+    def add_faults(self, spec: str, target: str | None = None) -> None:
         """Let the next requests fail, one after the other.
+
+        A request meets one fault at most: of those for any request, then those for its operation, then those
+        for its vault.
 
         Args:
             spec: Faults as ``parse_faults`` reads them, such as ``503,429*3,reset``.
-            vault_id: Only syncs of this vault fail, once their signature is checked. Without it the next
-                requests fail whatever they are, as on a network or at a gateway.
+            target: The id of a vault, whose syncs fail, or an operation of the API, such as ``ListOpLogs``;
+                both only where the signature is right. Without it the next requests fail whatever they are,
+                as on a network or at a gateway.
 
         Raises:
-            ValueError: A fault or the vault is not known; the message names those that are.
+            ValueError: A fault or the target is not known; the message names those that are.
         """
         faults = parse_faults(spec)
-        if vault_id is not None and vault_id.lower() not in self._api.vaults:
-            raise ValueError(f"{vault_id} is no vault here; known are {', '.join(self._api.vaults)}")
+        if target is not None and target not in self._api.operations:
+            if target.lower() not in self._api.vaults:
+                known = f"{', '.join(self._api.vaults)}, and the operations {', '.join(self._api.operations)}"
+                raise ValueError(f"{target} is no vault here; known are {known}")
+            target = target.lower()
         with self._lock:
-            self._faults.setdefault(vault_id and vault_id.lower(), deque()).extend(faults)
+            self._faults.setdefault(target, deque()).extend(faults)
+
+    def skip_syncs(self, vault_id: str, times: int = 1) -> None:
+        """Let the next syncs of a vault be accepted, and end ``skipped``.
+
+        Args:
+            vault_id: The vault.
+            times: How many syncs.
+
+        Raises:
+            ValueError: The vault is not known.
+        """
+        self.add_faults(f"{Fault.SKIP}*{times}", vault_id)
 
     def syncs_of(self, vault_id: str) -> list[Operation]:
         """Return the syncs of a vault that the API accepted, oldest first."""
@@ -140,15 +166,17 @@ class Simulator:
         names_lowered = {name.lower(): value for name, value in headers.items()}
         request = IncomingRequest(method, target, names_lowered, body)
         with self._lock:
+            received_at = self._clock()
             request.mistake = self._signatures.find_mistake(request)
             result = self._handle(request)
             entry = Request(
                 method=method,
                 path=request.path,
                 vault_id=request.vault_id,
-                status=result.status if isinstance(result, Answer) else None,
-                fault=result if isinstance(result, Fault) else request.fault,
+                status=result.status if isinstance(result, Answer) and not result.delivery else None,
+                fault=request.fault if isinstance(request.fault, Fault) else None,
                 signed_ok=request.mistake is None,
+                received_at=received_at,
             )
             self.requests.append(entry)
         return result, entry
@@ -156,22 +184,23 @@ class Simulator:
     def transport(self) -> httpx.MockTransport:
         """Return a transport for httpx without sockets.
 
-        What would happen to a connection is raised as the error that httpx would raise.
+        What would happen to a connection is raised as the error that httpx would raise. An answer that never
+        ends, or too slowly, is a read timeout.
         """
 
         def respond(request: httpx.Request) -> httpx.Response:
             target = request.url.raw_path.decode("ascii")
             match self.answer(request.method, target, request.headers, request.content):
-                case Answer() as answer:
-                    return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+                case Answer(delivery=None) as answer:
+                    return _build_response(answer)
+                case Answer(delivery=Fault.TRUNCATED):
+                    raise httpx.RemoteProtocolError("peer closed connection", request=request)
                 case Fault.REFUSE:
                     raise httpx.ConnectError("Connection refused", request=request)
-                case Fault.HANG | Fault.HANG_AFTER:
-                    raise httpx.ReadTimeout("timed out", request=request)
-                case Fault.TRUNCATED:
-                    raise httpx.RemoteProtocolError("peer closed connection", request=request)
-                case _:
+                case Fault.RESET | Fault.RESET_AFTER:
                     raise httpx.ReadError("Connection reset by peer", request=request)
+                case _:
+                    raise httpx.ReadTimeout("timed out", request=request)
 
         return httpx.MockTransport(respond)
 
@@ -181,21 +210,52 @@ class Simulator:
             self._rate_limit.take()
             self._signatures.authenticate(request)
             call = self._api.find_operation(request)
+            self._strike(request, call.operation)
             if request.vault_id:
                 self._strike(request, request.vault_id)
             result: Answer | Fault = build_ok_answer(self._api.perform(call))
         except EarlyAnswer as stop:
             result = stop.result
-        return build_html_answer(200, "Welcome") if request.fault is Fault.HTML else request.fault or result
+        if isinstance(result, Answer) and request.fault and request.fault.is_accepted:
+            result = self._spoil(result, request.fault)
+        if isinstance(result, Answer):
+            # As recorded on real answers: both headers on every one.
+            date = format_http_date(self.now())
+            result = add_headers(result, {"Server": "api-gateway", "Date": date})
+        return result
 
-    def _strike(self, request: IncomingRequest, vault_id: str | None) -> None:
-        """Let the next fault for this vault, or for any request, meet the request; one fault is enough."""
-        waiting = self._faults.get(vault_id)
+    def _spoil(self, answer: Answer, fault: Fault | StatusFault) -> Answer | Fault:
+        match fault:
+            case Fault.SKIP:
+                return answer
+            case Fault.TRUNCATED | Fault.DRIP | Fault.DRIP_AFTER:
+                return replace(answer, delivery=fault)
+        return build_fault_result(fault, self.now())
+
+    def _strike(self, request: IncomingRequest, target: str | None) -> None:
+        """Let the next fault for this target meet the request, unless it has met one before."""
+        waiting = self._faults.get(target)
         if not waiting or request.fault:
             return
-        fault = waiting.popleft()
-        if isinstance(fault, int):
-            raise EarlyAnswer(build_gateway_error(fault))
-        if fault not in ACCEPTED_FAULTS:
-            raise EarlyAnswer(fault)
-        request.fault = fault
+        request.fault = waiting.popleft()
+        if not request.fault.is_accepted:
+            raise EarlyAnswer(build_fault_result(request.fault, self.now()))
+
+
+class _Chunks(httpx.SyncByteStream):
+    """A body that arrives in pieces, so that a reader can stop before its end."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self._body), _CHUNK_BYTES):
+            yield self._body[start : start + _CHUNK_BYTES]
+
+
+def _build_response(answer: Answer) -> httpx.Response:
+    if len(answer.body) <= _CHUNK_BYTES:
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+    # What is passed as content is read, and unpacked, before the client has it.
+    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+    return httpx.Response(answer.status, headers=headers, stream=_Chunks(answer.body))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cbr_sync.simulator.faults import Fault
+    from cbr_sync.simulator.faults import Fault, StatusFault
 
 SIMULATOR_CREDENTIALS = Credentials("simulator-access-key", "simulator-secret-key")
 SIMULATOR_PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
@@ -60,6 +60,27 @@ class Vault:
     operation_seconds: float | None = None
     created_at: datetime | None = None
     running_since_before: bool = False
+
+    def change_end(self, ends: str, *, failed: int = 0, error: tuple[str, str] | None = None) -> Vault:
+        """Return this vault with another end of its syncs.
+
+        Args:
+            ends: The status; any word, also one that the API does not document.
+            failed: Number of copies that fail to sync.
+            error: Code and message of the error_info.
+
+        Returns:
+            A vault whose syncs have the same counts where they end in success, and none otherwise.
+        """
+        is_success = ends == "success"
+        return replace(
+            self,
+            ends=ends,
+            synced=self.synced if is_success else 0,
+            deleted=self.deleted if is_success else 0,
+            failed=failed,
+            error=error,
+        )
 
 
 DEFAULT_VAULTS = (
@@ -130,6 +151,7 @@ class Request:
         status: The HTTP status of the answer; None without an answer.
         fault: The injected fault; None where the fault was an HTTP status.
         signed_ok: Whether the signature is right, also where a fault came before the check.
+        received_at: When it arrived, on the clock that the simulator was given.
     """
 
     method: str
@@ -138,6 +160,7 @@ class Request:
     status: int | None
     fault: Fault | None
     signed_ok: bool
+    received_at: datetime
 
 
 @dataclass(slots=True)
@@ -158,7 +181,7 @@ class IncomingRequest:
     headers: Mapping[str, str]
     body: bytes
     mistake: str | None = None
-    fault: Fault | None = None
+    fault: Fault | StatusFault | None = None
 
     @property
     def path(self) -> str:

@@ -6,7 +6,7 @@ For people who want to see a report without an account, and for the tests of the
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -64,19 +64,12 @@ def record_history(simulator: Simulator, vault: Vault, pasts: Sequence[PastSync]
         simulator: Gets the operations.
         vault: The vault that was synced.
         pasts: The syncs.
-        now: The moment that the syncs' hours are counted from.
+        now: The moment on the API's clock that the syncs' hours are counted from.
     """
     simulator.operations += [
         Operation(
             id=str(uuid.uuid4()),
-            vault=replace(
-                vault,
-                ends=past.ends,
-                synced=vault.synced if past.ends == "success" else 0,
-                deleted=vault.deleted if past.ends == "success" else 0,
-                failed=past.failed,
-                error=past.error,
-            ),
+            vault=vault.change_end(past.ends, failed=past.failed, error=past.error),
             created_at=now - timedelta(hours=past.hours_ago),
             seconds=past.hours * 3600,
             auto_trigger=True,
@@ -95,15 +88,15 @@ def demo_simulator(now: Callable[[], datetime], **settings: Any) -> Simulator:
     Returns:
         A simulator with its default vaults, and two that were never synced: one is new, one is not.
     """
-    begun = now()
     new = Vault(
         "b1725374-d0b8-4db1-8fc4-927f64e19a09",
         "vault-file-new",
         object_type="file",
-        created_at=begun - timedelta(days=2),
+        created_at=now() - timedelta(days=2),
     )
     forgotten = Vault("c2836485-e1c9-4ec2-9ad5-a38075f2ab10", "vault-vmware-forgotten")
     simulator = Simulator(now=now, vaults=(*DEFAULT_VAULTS, new, forgotten), **settings)
+    begun = simulator.now()
     pasts = {
         "vault-vmware-01": build_nightly_history(_DAYS),
         "vault-file-01": [
