@@ -298,6 +298,7 @@ def test_every_request_is_recorded(client: httpx.Client, world: World) -> None:
     assert second.signed_ok
     httpx.Client(transport=world.simulator.transport()).get(f"{ENDPOINT}/v3/projects")
     assert not world.simulator.requests[-1].signed_ok
+    assert world.simulator.requests[-1].access_key is None
 
 
 @pytest.mark.parametrize("fault", ["", "503", "html", "bomb", "403-permission"])

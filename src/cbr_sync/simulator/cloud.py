@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cbr_sync.models import Credentials
+    from cbr_sync.simulator.models import RetryAfter
 
 # What a socket gives at once, at most.
 _CHUNK_BYTES = 64 * 1024
@@ -57,6 +58,8 @@ class Simulator:
         region: str = SIMULATOR_REGION,
         operation_seconds: float = 5.0,
         rate_per_minute: int | None = None,
+        rate_per_second: float | None = None,
+        retry_after: RetryAfter | None = None,
         log_delay_seconds: float = 0.0,
         clock_offset_seconds: float = 0.0,
     ) -> None:
@@ -70,6 +73,9 @@ class Simulator:
             region: The region that IAM names the project after.
             operation_seconds: Duration of a sync, where its vault has none of its own.
             rate_per_minute: Number of requests answered within any minute; None means any number.
+            rate_per_second: Number of requests answered in a second, perhaps a fraction, as ``RateLimit``
+                counts them; None means any number.
+            retry_after: The form of Retry-After when a rate is exceeded; None leaves it out, as documented.
             log_delay_seconds: How long ListOpLogs does not show a new operation.
             clock_offset_seconds: How far the API's clock is ahead of *now*; negative where it is behind.
                 Dates, signatures, filters and operations are all on the API's clock.
@@ -77,7 +83,9 @@ class Simulator:
         self._clock, self._clock_offset = now, timedelta(seconds=clock_offset_seconds)
         self._lock = threading.Lock()
         self._faults: dict[str | None, deque[Fault | StatusFault]] = {}
-        self._rate_limit = RateLimit(rate_per_minute, self.now)
+        self._rate_limit = RateLimit(
+            per_minute=rate_per_minute, per_second=rate_per_second, retry_after=retry_after, now=self.now
+        )
         self._signatures = SignatureCheck(credentials, self.now)
         self._api = CbrApi(
             now=self.now,
@@ -145,6 +153,29 @@ class Simulator:
         """Return the syncs of a vault that the API accepted, oldest first."""
         return [operation for operation in self.operations if operation.vault_id == vault_id]
 
+    def replace_credentials(self, credentials: Credentials) -> None:
+        """Accept these credentials from now on, and no others."""
+        with self._lock:
+            self._signatures.replace_credentials(credentials)
+
+    def revoke_after(self, requests: int, replacement: Credentials | None = None) -> None:
+        """Revoke the credentials in the middle of what follows.
+
+        Args:
+            requests: How many more signed requests are accepted; 0 revokes at once.
+            replacement: The credentials that are valid from then on; without them none are.
+        """
+        with self._lock:
+            self._signatures.revoke_after(requests, replacement)
+
+    def count_refusals(self, access_key: str) -> int:
+        """Return how many requests of an access key were refused for their signature."""
+        return self._signatures.count_refusals(access_key)
+
+    def is_locked(self, access_key: str) -> bool:
+        """Return whether an access key is locked, because too many of its signatures were wrong."""
+        return self._signatures.is_locked(access_key)
+
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer | Fault:
         """Return the answer to a request, or what happens in its place; see ``serve``."""
         return self.serve(method, target, headers, body)[0]
@@ -167,7 +198,7 @@ class Simulator:
         request = IncomingRequest(method, target, names_lowered, body)
         with self._lock:
             received_at = self._clock()
-            request.mistake = self._signatures.find_mistake(request)
+            self._signatures.check(request)
             result = self._handle(request)
             entry = Request(
                 method=method,
@@ -176,6 +207,7 @@ class Simulator:
                 status=result.status if isinstance(result, Answer) and not result.delivery else None,
                 fault=request.fault if isinstance(request.fault, Fault) else None,
                 signed_ok=request.mistake is None,
+                access_key=request.access_key,
                 received_at=received_at,
             )
             self.requests.append(entry)

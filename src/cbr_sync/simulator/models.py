@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cbr_sync.models import Credentials
 from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
@@ -19,6 +19,9 @@ SIMULATOR_PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
 SIMULATOR_REGION = "cn-north-4"
 
 TERMINAL_STATUSES = frozenset({"success", "failed", "skipped", "timeout"})
+
+# The form of a Retry-After header.
+RetryAfter = Literal["seconds", "date"]
 
 # An operation waits for this share of its time before it runs.
 _WAITING_SHARE = 0.1
@@ -151,6 +154,7 @@ class Request:
         status: The HTTP status of the answer; None without an answer.
         fault: The injected fault; None where the fault was an HTTP status.
         signed_ok: Whether the signature is right, also where a fault came before the check.
+        access_key: The access key that signed it; None without one.
         received_at: When it arrived, on the clock that the simulator was given.
     """
 
@@ -160,6 +164,7 @@ class Request:
     status: int | None
     fault: Fault | None
     signed_ok: bool
+    access_key: str | None
     received_at: datetime
 
 
@@ -172,6 +177,7 @@ class IncomingRequest:
         target: Path and query as in the request line.
         headers: Headers with lower-case names.
         body: The body, perhaps empty.
+        access_key: The access key that signed it; None without one.
         mistake: What is wrong with the signature; None if it is right.
         fault: The fault that this request meets, if any.
     """
@@ -180,6 +186,7 @@ class IncomingRequest:
     target: str
     headers: Mapping[str, str]
     body: bytes
+    access_key: str | None = None
     mistake: str | None = None
     fault: Fault | StatusFault | None = None
 
