@@ -10,7 +10,7 @@ import re
 import uuid
 from bisect import bisect_left, bisect_right
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
 from cbr_sync.simulator.answers import (
@@ -25,9 +25,11 @@ from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import TERMINAL_STATUSES, IncomingRequest, Operation, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from cbr_sync.simulator.rows import RowFormatter
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 12 * 1024 * 1024
 
@@ -108,6 +110,14 @@ class OperationIndex:
         self._indexed = len(self.operations)
 
 
+def _interleave(items: Sequence[T], odd: Sequence[dict[str, Any]]) -> list[T | dict[str, Any]]:
+    """Put an odd row behind each of the first items, and what is left of them at the end."""
+    if not odd:
+        return list(items)
+    mixed = [one for pair in zip(items, odd, strict=False) for one in pair]
+    return [*mixed, *items[len(odd) :], *odd[len(items) :]]
+
+
 def _get_created_at(operation: Operation) -> datetime:
     return operation.created_at
 
@@ -125,12 +135,14 @@ class CbrApi:
         rows: RowFormatter,
         operation_seconds: float,
         log_delay_seconds: float,
+        odd_rows: bool,
     ) -> None:
         self._now = now
         self._project_id = project_id
         self._region = region
         self._rows = rows
         self._operation_seconds = operation_seconds
+        self._odd_rows = odd_rows
         self._log_delay = timedelta(seconds=log_delay_seconds)
         self._handlers: dict[str, Callable[[Call], dict[str, Any]]] = {
             "ImportCheckpoint": self._import_checkpoint,
@@ -189,6 +201,37 @@ class CbrApi:
         """
         return self._handlers[call.operation](call)
 
+    def start_operation(
+        self,
+        vault: Vault,
+        *,
+        at: datetime,
+        auto_trigger: bool,
+        seconds: float | None = None,
+        has_ended_at: bool = True,
+        update_delay_seconds: float = 0.0,
+    ) -> Operation:
+        """Record the start of a sync, whatever else runs.
+
+        Args:
+            vault: The vault, which also says how the sync ends.
+            at: When it starts, perhaps in the future; nothing shows it before.
+            auto_trigger: Whether a schedule started it.
+            seconds: Its duration; None takes the vault's, then the simulator's.
+            has_ended_at: As in ``Operation``.
+            update_delay_seconds: As in ``Operation``.
+
+        Returns:
+            The operation.
+        """
+        if seconds is None:
+            seconds = self._operation_seconds if vault.operation_seconds is None else vault.operation_seconds
+        operation = Operation(
+            str(uuid.uuid4()), vault, at, seconds, auto_trigger, has_ended_at, update_delay_seconds
+        )
+        self.index.operations.append(operation)
+        return operation
+
     def _list_projects(self, call: Call) -> dict[str, Any]:
         is_named = call.query.get("name", [self._region]) == [self._region]
         return {"projects": [{"id": self._project_id, "name": self._region}] if is_named else [], "links": {}}
@@ -201,20 +244,19 @@ class CbrApi:
         if vault.status != "available":
             raise ApiRefusal(400, "BackupService.6112", "The vault status does not support this operation.")
         now = self._now()
-        if any(operation.ended_at > now for operation in self.index.list_of_vault(vault.id)):
+        operations = self.index.list_of_vault(vault.id)
+        if any(operation.created_at <= now < operation.ended_at for operation in operations):
             raise ApiRefusal(400, "BackupService.7302", "The vault is being synchronized.")
         if call.request.fault is Fault.SKIP:
             vault = vault.change_end("skipped")
-        seconds = self._operation_seconds if vault.operation_seconds is None else vault.operation_seconds
-        operation = Operation(str(uuid.uuid4()), vault, now, seconds, auto_trigger)
-        self.index.operations.append(operation)
+        operation = self.start_operation(vault, at=now, auto_trigger=auto_trigger)
         return {"sync": {"operation_log_id": operation.id, "vault_id": vault.id}}
 
     def _show_op_log(self, call: Call) -> dict[str, Any]:
-        operation = self.index.find(call.item_id)
-        if operation is None:
+        now, operation = self._now(), self.index.find(call.item_id)
+        if operation is None or operation.created_at > now:
             raise ApiRefusal(404, "BackupService.6500", "The operation log does not exist.")
-        return {"operation_log": self._rows.format_operation(operation, self._now())}
+        return {"operation_log": self._rows.format_operation(operation, now)}
 
     def _list_op_logs(self, call: Call) -> dict[str, Any]:
         query, now = call.query, self._now()
@@ -222,19 +264,35 @@ class CbrApi:
         wanted = parse_vault_filter(query)
         wanted |= {key: query[key][0] for key in ("status", "vault_name") if key in query}
         since, until = parse_query_time(query, "start_time"), parse_query_time(query, "end_time")
-        found = [
-            operation
-            for operation in self.index.list_created(since, now - self._log_delay)
-            if wanted.get("vault_id", operation.vault_id) == operation.vault_id
-            and wanted.get("vault_name", operation.vault.name) == operation.vault.name
-            and ("status" not in wanted or wanted["status"] == operation.get_status(now))
-            and (until is None or operation.ended_at <= min(until, now))
-        ]
         if query.get("operation_type", ["sync"])[0] != "sync":
-            found = []
+            return build_page("operation_logs", [], query, dict)
+        found = self.index.list_created(since, now - self._log_delay)
+        if wanted or until:
+            found = [one for one in found if self._is_wanted(one, wanted, until, now)]
+        odd = self._rows.format_odd_operations(now) if self._odd_rows and not wanted else []
         return build_page(
-            "operation_logs", found, query, lambda operation: self._rows.format_operation(operation, now)
+            "operation_logs",
+            _interleave(found, odd),
+            query,
+            lambda item: item if isinstance(item, dict) else self._rows.format_operation(item, now),
         )
+
+    def _is_wanted(
+        self, operation: Operation, wanted: dict[str, str], until: datetime | None, now: datetime
+    ) -> bool:
+        shown = {
+            "vault_id": operation.vault_id,
+            "vault_name": operation.vault.name,
+            "status": operation.get_status(now),
+        }
+        return wanted.items() <= shown.items() and (until is None or self._is_ended(operation, until, now))
+
+    def _is_ended(self, operation: Operation, until: datetime, now: datetime) -> bool:
+        """Return whether the end that its log shows is at this moment or before."""
+        ended_at = operation.get_ended_at(now)
+        if ended_at and self._rows.whole_seconds:
+            ended_at = ended_at.replace(microsecond=0)
+        return ended_at is not None and ended_at <= until
 
     def _show_vault(self, call: Call) -> dict[str, Any]:
         return {"vault": self._rows.format_vault(self._find_vault(call.item_id))}
@@ -252,7 +310,13 @@ class CbrApi:
             and vault.object_type == query.get("object_type", [vault.object_type])[0]
             and vault.status == query.get("status", [vault.status])[0]
         ]
-        return build_page("vaults", found, query, self._rows.format_vault)
+        is_odd = self._odd_rows and cloud_type == "hybrid" and query.keys().isdisjoint({"id", "name"})
+        return build_page(
+            "vaults",
+            _interleave(found, self._rows.format_odd_vaults() if is_odd else []),
+            query,
+            lambda item: item if isinstance(item, dict) else self._rows.format_vault(item),
+        )
 
     def _find_vault(self, vault_id: str) -> Vault:
         if vault_id not in self.vaults:

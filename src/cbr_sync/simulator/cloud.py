@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cbr_sync.models import Credentials
-    from cbr_sync.simulator.models import RetryAfter
+    from cbr_sync.simulator.models import RetryAfter, TimeFormat
 
 # What a socket gives at once, at most.
 _CHUNK_BYTES = 64 * 1024
@@ -62,6 +62,9 @@ class Simulator:
         retry_after: RetryAfter | None = None,
         log_delay_seconds: float = 0.0,
         clock_offset_seconds: float = 0.0,
+        time_format: TimeFormat = "z",
+        whole_seconds: bool = False,
+        odd_rows: bool = False,
     ) -> None:
         """Set up a cloud.
 
@@ -79,6 +82,9 @@ class Simulator:
             log_delay_seconds: How long ListOpLogs does not show a new operation.
             clock_offset_seconds: How far the API's clock is ahead of *now*; negative where it is behind.
                 Dates, signatures, filters and operations are all on the API's clock.
+            time_format: The form of an operation's times, as ``RowFormatter`` has them.
+            whole_seconds: Whether an operation's times are cut to whole seconds.
+            odd_rows: Whether lists have rows of other vaults too that are null or malformed in places.
         """
         self._clock, self._clock_offset = now, timedelta(seconds=clock_offset_seconds)
         self._lock = threading.Lock()
@@ -92,9 +98,10 @@ class Simulator:
             vaults=vaults,
             project_id=project_id,
             region=region,
-            rows=RowFormatter(project_id),
+            rows=RowFormatter(project_id, time_format, whole_seconds=whole_seconds),
             operation_seconds=operation_seconds,
             log_delay_seconds=log_delay_seconds,
+            odd_rows=odd_rows,
         )
         self.requests: list[Request] = []
         self.operations = self._api.index.operations
@@ -148,6 +155,50 @@ class Simulator:
             ValueError: The vault is not known.
         """
         self.add_faults(f"{Fault.SKIP}*{times}", vault_id)
+
+    def start_operation(  # noqa: PLR0913 - by keyword
+        self,
+        vault_id: str,
+        *,
+        at: datetime | None = None,
+        ends: str = "success",
+        failed: int = 0,
+        error: tuple[str, str] | None = None,
+        seconds: float | None = None,
+        auto_trigger: bool = True,
+        has_ended_at: bool = True,
+        update_delay_seconds: float = 0.0,
+    ) -> Operation:
+        """Start a sync as the console or another tool does, whatever else runs.
+
+        Args:
+            vault_id: The vault, in lower case.
+            at: When it starts on the API's clock; None means now. Nothing shows it before, so that it can lie
+                ahead.
+            ends: The status in which it ends; any word.
+            failed: Number of copies that fail to sync.
+            error: Code and message of its error_info once it has ended.
+            seconds: Its duration; None takes the vault's, then the simulator's.
+            auto_trigger: Whether a schedule starts it.
+            has_ended_at: Whether its log has an ``ended_at`` once it has ended; null otherwise.
+            update_delay_seconds: How long after its end the last ``updated_at`` is.
+
+        Returns:
+            The operation, which ``operations`` has too.
+
+        Raises:
+            KeyError: The vault is not known.
+        """
+        vault = self._api.vaults[vault_id].change_end(ends, failed=failed, error=error)
+        with self._lock:
+            return self._api.start_operation(
+                vault,
+                at=at or self.now(),
+                auto_trigger=auto_trigger,
+                seconds=seconds,
+                has_ended_at=has_ended_at,
+                update_delay_seconds=update_delay_seconds,
+            )
 
     def syncs_of(self, vault_id: str) -> list[Operation]:
         """Return the syncs of a vault that the API accepted, oldest first."""

@@ -20,8 +20,9 @@ SIMULATOR_REGION = "cn-north-4"
 
 TERMINAL_STATUSES = frozenset({"success", "failed", "skipped", "timeout"})
 
-# The form of a Retry-After header.
+# The form of a Retry-After header, and that of an operation's times.
 RetryAfter = Literal["seconds", "date"]
+TimeFormat = Literal["z", "offset", "naive"]
 
 # An operation waits for this share of its time before it runs.
 _WAITING_SHARE = 0.1
@@ -113,6 +114,8 @@ class Operation:
         created_at: When the API accepted it.
         seconds: Duration from creation to end.
         auto_trigger: As the request said.
+        has_ended_at: Whether its log has an ``ended_at`` once it has ended; null otherwise.
+        update_delay_seconds: How long after its end the last ``updated_at`` is.
     """
 
     id: str
@@ -120,6 +123,8 @@ class Operation:
     created_at: datetime
     seconds: float
     auto_trigger: bool
+    has_ended_at: bool = True
+    update_delay_seconds: float = 0.0
 
     @property
     def vault_id(self) -> str:
@@ -131,9 +136,18 @@ class Operation:
         """When it ends or has ended."""
         return self.created_at + timedelta(seconds=self.seconds)
 
+    @property
+    def updated_at(self) -> datetime:
+        """When it was updated last, once all is over."""
+        return self.ended_at + timedelta(seconds=self.update_delay_seconds)
+
     def get_progress(self, now: datetime) -> float:
         """Return which share of its time is over, from 0 to 1; 1 means that it has ended."""
         return 1.0 if now >= self.ended_at else (now - self.created_at).total_seconds() / self.seconds
+
+    def get_ended_at(self, now: datetime) -> datetime | None:
+        """Return the ``ended_at`` that its log shows, if it shows one at this moment."""
+        return self.ended_at if self.has_ended_at and now >= self.ended_at else None
 
     def get_status(self, now: datetime) -> str:
         """Return ``waiting`` at first, then ``running``, then the status in which the vault's syncs end."""
