@@ -89,7 +89,9 @@ class Cloud:
         if request.url.host not in (CBR, "iam.cn-north-4.myhuaweicloud.com"):
             return httpx.Response(200, json={"provider_type": "CUSTOM"})
         response = self.world.simulator.transport().handle_request(request)
-        response.headers.update({"Date": self.date} if self.date else {})
+        response.headers["Date"] = self.date
+        if not self.date:
+            del response.headers["Date"]
         return response
 
     @property

@@ -38,6 +38,7 @@ from cbr_sync.cli.schema import build_schema as schema_of_messages
 from cbr_sync.errors import EventError
 from cbr_sync.local import Platform, platform_of, play, signature_headers, signed
 from cbr_sync.settings import HYBRID, webhook_secret
+from cbr_sync.simulator.faults import describe_faults
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -84,16 +85,43 @@ def simulate(
     ] = 8642,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="Faults in order, as 503,429,reset,hang; for one vault: VAULT_ID=503*3."),
+        typer.Option(
+            help="Faults in order, such as 503,429*3,reset; for one vault VAULT_ID=503, for one operation "
+            "ListOpLogs=hang. 'list' explains them all."
+        ),
     ] = None,
     operation_seconds: Annotated[float, typer.Option(help="How long a sync takes to its end.", min=0)] = 5,
     rate: Annotated[int | None, typer.Option(help="Requests a minute before APIGW.0308.", min=1)] = None,
+    rate_per_second: Annotated[
+        float | None, typer.Option(help="Requests a second before APIGW.0308, such as 0.5.", min=0.001)
+    ] = None,
+    clock_offset: Annotated[
+        float, typer.Option(help="Seconds by which the API's clock is ahead; negative: behind.")
+    ] = 0,
+    whole_seconds: Annotated[
+        bool, typer.Option("--whole-seconds", help="Cut the times of operations to whole seconds.")
+    ] = False,
+    odd_rows: Annotated[
+        bool, typer.Option("--odd-rows", help="Add rows to lists that are null or malformed in places.")
+    ] = False,
 ) -> None:
     """Run a CBR on loopback that checks signatures, keeps vaults and their histories, and fails on demand.
 
     Example: cbr-sync simulate --fault 503,429 --fault 8d3a8b28-a697-41e2-8d5d-903669f8a02d=reset
     """
-    simulator = demo_simulator(utc_now, operation_seconds=operation_seconds, rate_per_minute=rate)
+    if "list" in (fault or []):
+        for name, summary in describe_faults().items():
+            typer.echo(f"{name:<22}{summary}")
+        raise typer.Exit
+    simulator = demo_simulator(
+        utc_now,
+        operation_seconds=operation_seconds,
+        rate_per_minute=rate,
+        rate_per_second=rate_per_second,
+        clock_offset_seconds=clock_offset,
+        whole_seconds=whole_seconds,
+        odd_rows=odd_rows,
+    )
     for spec in fault or []:
         name, equals, words = spec.rpartition("=")
         try:

@@ -1,1 +1,1 @@
-"""A simulated CBR: for tests, demos and trying things without an account."""
+"""A simulated CBR, for tests, for demos and for trying things without an account."""

@@ -1,42 +1,53 @@
-"""What the simulated cloud holds: vaults, sync operations and the requests it has seen."""
+"""Records of the simulated cloud: vaults, sync operations and requests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from cbr_sync.models import Credentials, rfc3339
+from cbr_sync.models import Credentials
+from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cbr_sync.simulator.faults import Fault
-from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
+    from cbr_sync.simulator.faults import Fault, StatusFault
 
 SIMULATOR_CREDENTIALS = Credentials("simulator-access-key", "simulator-secret-key")
-
-
 SIMULATOR_PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
-
-
 SIMULATOR_REGION = "cn-north-4"
 
-
-HYBRID_VMWARE_PROVIDER = "a13639de-00be-4e94-af30-26912d75e4a2"
-
-
 TERMINAL_STATUSES = frozenset({"success", "failed", "skipped", "timeout"})
+
+# The form of a Retry-After header, and that of an operation's times.
+RetryAfter = Literal["seconds", "date"]
+TimeFormat = Literal["z", "offset", "naive"]
+
+# An operation waits for this share of its time before it runs.
+_WAITING_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A vault, and how its syncs go.
+    """A vault, and how its syncs end.
 
-    ``ends`` is the API's word: success, failed, skipped or timeout; ``synced``, ``deleted`` and ``failed``
-    are the counts at that end, ``error`` the code and message in its error_info. ``operation_seconds``
-    goes before the simulator's own. With ``running_since_before``, a sync of it is running at the start
-    and does not end for a day.
+    Attributes:
+        id: A lower-case UUID.
+        name: The name that ListVault shows.
+        cloud_type: ``hybrid`` or ``public``; only hybrid vaults can be synced.
+        object_type: What the vault protects, such as ``vmware``, ``file`` or ``server``.
+        status: ``available``, or a status in which the API refuses to sync: ``lock``, ``frozen``,
+            ``deleting`` or ``error``.
+        tags: Tag keys and values.
+        ends: The status in which its syncs end: ``success``, ``failed``, ``skipped`` or ``timeout``.
+        synced: Number of copies synced when a sync has ended.
+        deleted: Number of copies deleted on the cloud side when a sync has ended.
+        failed: Number of copies that failed to sync when a sync has ended.
+        error: Code and message of the error_info of an ended sync.
+        operation_seconds: Duration of its syncs; None takes the simulator's.
+        created_at: When the vault was created; None takes a fixed moment in January 2026.
+        running_since_before: Whether a sync already runs when the simulator starts, and for another 24 hours.
     """
 
     id: str
@@ -53,6 +64,27 @@ class Vault:
     operation_seconds: float | None = None
     created_at: datetime | None = None
     running_since_before: bool = False
+
+    def change_end(self, ends: str, *, failed: int = 0, error: tuple[str, str] | None = None) -> Vault:
+        """Return this vault with another end of its syncs.
+
+        Args:
+            ends: The status; any word, also one that the API does not document.
+            failed: Number of copies that fail to sync.
+            error: Code and message of the error_info.
+
+        Returns:
+            A vault whose syncs have the same counts where they end in success, and none otherwise.
+        """
+        is_success = ends == "success"
+        return replace(
+            self,
+            ends=ends,
+            synced=self.synced if is_success else 0,
+            deleted=self.deleted if is_success else 0,
+            failed=failed,
+            error=error,
+        )
 
 
 DEFAULT_VAULTS = (
@@ -74,73 +106,70 @@ DEFAULT_VAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A sync that the API took; its state is a matter of the moment."""
+    """A sync that the API accepted; its status depends on the moment only.
+
+    Attributes:
+        id: The operation_log_id.
+        vault: The vault, which also says how this sync ends.
+        created_at: When the API accepted it.
+        seconds: Duration from creation to end.
+        auto_trigger: As the request said.
+        has_ended_at: Whether its log has an ``ended_at`` once it has ended; null otherwise.
+        update_delay_seconds: How long after its end the last ``updated_at`` is.
+    """
 
     id: str
     vault: Vault
     created_at: datetime
     seconds: float
     auto_trigger: bool
+    has_ended_at: bool = True
+    update_delay_seconds: float = 0.0
 
     @property
     def vault_id(self) -> str:
-        """The vault it syncs."""
+        """The id of the vault that is synced."""
         return self.vault.id
 
-    def status(self, now: datetime) -> str:
-        """Waiting for the first tenth of its time, then running, then as the vault's syncs end."""
-        share = self._share(now)
-        if share >= 1:
-            return self.vault.ends
-        return "waiting" if share < 0.1 else "running"  # noqa: PLR2004 - a tenth
-
-    def log(self, now: datetime, project_id: str) -> dict[str, Any]:
-        """The operation log. Source: API reference of CBR, ShowOpLog; a sync's own is assembled from it."""
-        ended = self._share(now) >= 1
-        vault = self.vault
-        code, message = (ended and vault.error) or ("", "")
-        counts = (vault.synced, vault.deleted, vault.failed) if ended else (0, 0, 0)
-        names = ("sync_backup_num", "delete_backup_num", "err_sync_backup_num")
-        return {
-            "id": self.id,
-            "project_id": project_id,
-            "operation_type": "sync",
-            "status": self.status(now),
-            "created_at": rfc3339(self.created_at),
-            "started_at": rfc3339(self.created_at),
-            "updated_at": rfc3339(min(now, self._end)),
-            "ended_at": rfc3339(self._end) if ended else None,
-            "vault_id": vault.id,
-            "vault_name": vault.name,
-            "provider_id": HYBRID_VMWARE_PROVIDER,
-            "checkpoint_id": None,
-            "policy_id": None,
-            "error_info": {"code": code, "message": message},
-            "extra_info": {
-                "common": {
-                    "progress": int(100 * self._share(now)),
-                    "request_id": f"req-{self.id}",
-                    "task_id": None,
-                },
-                "sync": dict(zip(names, counts, strict=True)),
-                "resource": None,
-            },
-        }
-
     @property
-    def _end(self) -> datetime:
+    def ended_at(self) -> datetime:
+        """When it ends or has ended."""
         return self.created_at + timedelta(seconds=self.seconds)
 
-    def _share(self, now: datetime) -> float:
-        return 1.0 if now >= self._end else (now - self.created_at).total_seconds() / self.seconds
+    @property
+    def updated_at(self) -> datetime:
+        """When it was updated last, once all is over."""
+        return self.ended_at + timedelta(seconds=self.update_delay_seconds)
+
+    def get_progress(self, now: datetime) -> float:
+        """Return which share of its time is over, from 0 to 1; 1 means that it has ended."""
+        return 1.0 if now >= self.ended_at else (now - self.created_at).total_seconds() / self.seconds
+
+    def get_ended_at(self, now: datetime) -> datetime | None:
+        """Return the ``ended_at`` that its log shows, if it shows one at this moment."""
+        return self.ended_at if self.has_ended_at and now >= self.ended_at else None
+
+    def get_status(self, now: datetime) -> str:
+        """Return ``waiting`` at first, then ``running``, then the status in which the vault's syncs end."""
+        progress = self.get_progress(now)
+        if progress >= 1:
+            return self.vault.ends
+        return "waiting" if progress < _WAITING_SHARE else "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as the books have it.
+    """A request that the simulator received, for assertions and for display.
 
-    ``status`` is None where there was no answer; ``fault`` is None where a status was the fault.
-    ``signed_ok`` tells whether the signature is right, also where a fault came before the check.
+    Attributes:
+        method: The HTTP method.
+        path: The path without its query.
+        vault_id: The vault that the request asks to sync; None for every other request.
+        status: The HTTP status of the answer; None without an answer.
+        fault: The injected fault; None where the fault was an HTTP status.
+        signed_ok: Whether the signature is right, also where a fault came before the check.
+        access_key: The access key that signed it; None without one.
+        received_at: When it arrived, on the clock that the simulator was given.
     """
 
     method: str
@@ -149,23 +178,45 @@ class Request:
     status: int | None
     fault: Fault | None
     signed_ok: bool
+    access_key: str | None
+    received_at: datetime
 
 
 @dataclass(slots=True)
 class IncomingRequest:
-    """A request on its way through the simulator."""
+    """A request on its way through the simulator.
+
+    Attributes:
+        method: The HTTP method.
+        target: Path and query as in the request line.
+        headers: Headers with lower-case names.
+        body: The body, perhaps empty.
+        access_key: The access key that signed it; None without one.
+        mistake: What is wrong with the signature; None if it is right.
+        fault: The fault that this request meets, if any.
+    """
 
     method: str
-    path: str
     target: str
     headers: Mapping[str, str]
     body: bytes
-    wrong: str | None = None
-    fault: Fault | None = None
+    access_key: str | None = None
+    mistake: str | None = None
+    fault: Fault | StatusFault | None = None
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query without its question mark, perhaps empty."""
+        return self.target.partition("?")[2]
 
     @property
     def vault_id(self) -> str | None:
-        """The vault whose sync is asked for; None for anything else."""
+        """The vault that the request asks to sync; None for every other request."""
         if self.method != "POST" or not self.path.endswith("/checkpoints/sync"):
             return None
         try:

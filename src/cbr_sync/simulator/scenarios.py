@@ -1,12 +1,12 @@
-"""A book of histories: a simulator whose vaults have been synced, or not, for two weeks.
+"""A simulator with a past: vaults that were synced, or not, for two weeks.
 
-For whoever wants to see a report without an account, and for the tests of one.
+For people who want to see a report without an account, and for the tests of the report.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-
 _DAYS = 14
-
-
 _BUCKET_ERROR = ("BackupService.6405", "Bucket object deletion failed.")
 
 
 @dataclass(frozen=True, slots=True)
 class PastSync:
-    """A sync that began so many hours ago and took so many; ``ends`` and the rest as in ``Vault``."""
+    """A sync in the past.
+
+    Attributes:
+        hours_ago: How long ago it began.
+        hours: How long it took.
+        ends: The status in which it ended, as in ``Vault``.
+        failed: Number of copies that failed to sync.
+        error: Code and message of its error_info.
+    """
 
     hours_ago: float
     hours: float = 0.5
@@ -36,7 +41,16 @@ class PastSync:
 
 
 def build_nightly_history(first_days_ago: int, last_days_ago: int = 0, **change: Any) -> list[PastSync]:
-    """One each night from so many days ago to so many days ago, at about the same hour."""
+    """Build one sync for each night, at about the same hour.
+
+    Args:
+        first_days_ago: How many days ago the first night is.
+        last_days_ago: How many days ago the last night is.
+        change: Attributes that all of these syncs have, such as ``ends="failed"``.
+
+    Returns:
+        The syncs, the latest one first.
+    """
     return [
         PastSync(7 + 24 * day + day % 3 * 0.1, 0.4 + day % 4 * 0.15, **change)
         for day in range(last_days_ago, first_days_ago)
@@ -44,18 +58,18 @@ def build_nightly_history(first_days_ago: int, last_days_ago: int = 0, **change:
 
 
 def record_history(simulator: Simulator, vault: Vault, pasts: Sequence[PastSync], now: datetime) -> None:
-    """Write these syncs of a vault into the simulator's operation logs."""
+    """Write syncs of a vault into the simulator's operation logs.
+
+    Args:
+        simulator: Gets the operations.
+        vault: The vault that was synced.
+        pasts: The syncs.
+        now: The moment on the API's clock that the syncs' hours are counted from.
+    """
     simulator.operations += [
         Operation(
             id=str(uuid.uuid4()),
-            vault=replace(
-                vault,
-                ends=past.ends,
-                synced=vault.synced if past.ends == "success" else 0,
-                deleted=vault.deleted if past.ends == "success" else 0,
-                failed=past.failed,
-                error=past.error,
-            ),
+            vault=vault.change_end(past.ends, failed=past.failed, error=past.error),
             created_at=now - timedelta(hours=past.hours_ago),
             seconds=past.hours * 3600,
             auto_trigger=True,
@@ -65,19 +79,24 @@ def record_history(simulator: Simulator, vault: Vault, pasts: Sequence[PastSync]
 
 
 def demo_simulator(now: Callable[[], datetime], **settings: Any) -> Simulator:
-    """The simulator with its own vaults and two more, in every state that a report knows.
+    """Build a simulator with vaults in every state that a report knows.
 
-    ``settings`` are the simulator's.
+    Args:
+        now: The clock.
+        settings: Further keyword arguments of ``Simulator``.
+
+    Returns:
+        A simulator with its default vaults, and two that were never synced: one is new, one is not.
     """
-    begun = now()
     new = Vault(
         "b1725374-d0b8-4db1-8fc4-927f64e19a09",
         "vault-file-new",
         object_type="file",
-        created_at=begun - timedelta(days=2),
+        created_at=now() - timedelta(days=2),
     )
     forgotten = Vault("c2836485-e1c9-4ec2-9ad5-a38075f2ab10", "vault-vmware-forgotten")
     simulator = Simulator(now=now, vaults=(*DEFAULT_VAULTS, new, forgotten), **settings)
+    begun = simulator.now()
     pasts = {
         "vault-vmware-01": build_nightly_history(_DAYS),
         "vault-file-01": [
