@@ -149,7 +149,7 @@ def test_a_report_can_be_a_page(cloud: Simulator, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert f"The page is in {path}" in result.stdout
     page = path.read_text(encoding="utf-8")
-    assert "7 of 9 vaults need a look" in page
+    assert "7 of 9 vaults need attention" in page
     assert "14 syncs in the last 14 days" in page
     assert len(cloud.requests) > 1
 
