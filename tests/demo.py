@@ -1,6 +1,6 @@
-"""The demo: every event in events/ through its door, on the simulator, with moto's SQS as the queue.
+"""The demo: run every event in events/ through its handler, on the simulator, with moto's SQS as the queue.
 
-Exits with 1 if anything is not as ``playbook.py`` says it should be.
+Exits with 1 if a result is not the one that ``support/sample_events.py`` expects.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from moto.server import ThreadedMotoServer
 from rich.console import Console
 from rich.table import Table
 
+from cbr_sync.app import utc_now
 from cbr_sync.aws.sigv4 import SigV4Auth
-from cbr_sync.clock import Clock
-from cbr_sync.local import InvokeResult, guess_platform, invoke, sign_event, simulator_environ
+from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
 from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
 from cbr_sync.simulator.scenarios import demo_simulator
@@ -34,16 +34,21 @@ AWS_KEYS = Credentials("demo-key", "demo-secret")
 
 
 class Queue:
-    """A queue on moto's server, spoken to as SQS speaks JSON."""
+    """A queue on moto's server, called with the JSON protocol of SQS.
+
+    Attributes:
+        url: The queue's URL.
+    """
 
     def __init__(self, endpoint: str) -> None:
+        """Create the queue on the server at this endpoint."""
         self._client = httpx.Client(
-            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", Clock().now), trust_env=False
+            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", utc_now), trust_env=False
         )
         self.url: str = self._call("CreateQueue", QueueName="outcomes")["QueueUrl"]
 
-    def look(self) -> list[dict[str, Any]]:
-        """The messages that came since the last look; they stay in the queue, unseen for a while."""
+    def receive_new(self) -> list[dict[str, Any]]:
+        """Receive the messages sent since the last call; they stay in the queue, invisible for a while."""
         bodies: list[dict[str, Any]] = []
         while messages := self._call("ReceiveMessage", QueueUrl=self.url, MaxNumberOfMessages=10).get(
             "Messages"
@@ -53,12 +58,13 @@ class Queue:
 
     def _call(self, action: str, **body: Any) -> dict[str, Any]:
         headers = {"X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0"}
-        answer: dict[str, Any] = self._client.post("/", json=body, headers=headers).raise_for_status().json()
-        return answer
+        response = self._client.post("/", json=body, headers=headers).raise_for_status()
+        result: dict[str, Any] = response.json()
+        return result
 
 
 def main() -> int:
-    """Play all, show all, and say whether all was as it should be."""
+    """Run every event, show the results, and return the exit code."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     console = Console(width=None if sys.stdout.isatty() else 120)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -73,79 +79,102 @@ def main() -> int:
         "AWS_SECRET_ACCESS_KEY": AWS_KEYS.secret_key,
     }
     messages: list[dict[str, Any]] = []
-    mistakes = play_all(console, environ, queue, messages)
+    mistakes = run_all_events(console, environ, queue, messages)
     mistakes += show_queue(console, messages)
     moto.stop()
     for mistake in mistakes:
-        console.print(f"not as it should be: {mistake}", style="red", markup=False)
+        console.print(f"unexpected: {mistake}", style="red", markup=False)
     if not mistakes:
-        console.print(f"All {len(PLAYBOOK)} events did what they should.", style="green")
+        console.print(f"All {len(PLAYBOOK)} events gave the expected results.", style="green")
     return 1 if mistakes else 0
 
 
-def play_all(
+def run_all_events(
     console: Console, environ: dict[str, str], queue: Queue, messages: list[dict[str, Any]]
 ) -> list[str]:
-    """Play every event, print a row a vault and keep the messages; gives what is not as it should be."""
+    """Run every event and print a row for each of its vaults.
+
+    Args:
+        console: Where the table is printed.
+        environ: The function's settings, without those that point to a simulator.
+        queue: Where the function sends its messages.
+        messages: Filled with the messages that arrive there.
+
+    Returns:
+        The results that differ from the expected ones.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("event", overflow="fold")  # whole, if on several lines, on a narrow terminal
     for column in ("kind", "vault", "status", "operation", "reply"):
         table.add_column(column, no_wrap=True)
     mistakes = []
     for path, expected in PLAYBOOK.items():
-        played = play_one(path, environ)
-        emitted = queue.look()
+        result = run_event(path, environ)
+        emitted = queue.receive_new()
         messages += emitted
-        add_rows(table, path.stem, played, [event for event in emitted if "subject" in event])
-        if (got := Expected.of(played.answer, emitted)) != expected:
-            mistakes.append(f"{path.name}: {got}, expected {expected}")
+        add_rows(table, path.stem, result, [event for event in emitted if "subject" in event])
+        if (found := Expected.of(result.answer, emitted)) != expected:
+            mistakes.append(f"{path.name}: {found}, expected {expected}")
     console.print(table)
     return mistakes
 
 
-def play_one(path: Path, environ: dict[str, str]) -> InvokeResult:
-    """Play an event on a simulator of its own, which knows of no other event."""
-    with SimulatorServer(demo_simulator(Clock().now)) as server:
+def run_event(path: Path, environ: dict[str, str]) -> InvokeResult:
+    """Run the event in a file on a simulator of its own, so that no other event changes its result."""
+    with SimulatorServer(demo_simulator(utc_now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
-        event = sign_event(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
-        with redirect_stderr(StringIO()):  # the log, which the queue repeats
-            return invoke(event, guess_platform(path), environ)
+        event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
+        with redirect_stderr(StringIO()):  # the log has the same messages as the queue
+            return play(event, platform_of(path), environ)
 
 
-def add_rows(table: Table, name: str, played: InvokeResult, told: list[dict[str, Any]]) -> None:
-    """A row for each vault; the event is named once."""
-    for number, event in enumerate(told):
-        first = (name, str(played.kind)) if number == 0 else ("", "")
-        word = word_of(event)
-        style = "green" if word == "accepted" else "yellow"
-        answer = "" if number else played.answer
-        table.add_row(*first, short(event["subject"]), f"[{style}]{word}", operation(event["data"]), answer)
+def add_rows(table: Table, name: str, result: InvokeResult, emitted: list[dict[str, Any]]) -> None:
+    """Add a row for each vault to the table; the first one has what belongs to the event as a whole.
+
+    Args:
+        table: The table of all events.
+        name: The event's name.
+        result: Its result.
+        emitted: The messages about its vaults.
+    """
+    for number, message in enumerate(emitted):
+        first = number == 0
+        status = word_of(message)
+        style = "green" if status == "accepted" else "yellow"
+        table.add_row(
+            name if first else "",
+            result.kind if first else "",
+            shorten_id(message["subject"]),
+            f"[{style}]{status}",
+            describe_operation(message["data"]),
+            result.answer if first else "",
+        )
 
 
-def operation(data: dict[str, Any]) -> str:
-    """The operation that was started, or the last one known; else why there is none."""
+def describe_operation(data: dict[str, Any]) -> str:
+    """Name the operation that was started, or else the last one known, or else the error."""
     sync = data if "status" in data else data["last_success"] or {}
     error = sync.get("error") or {}
-    return short(sync.get("operation_log_id")) or error.get("code", "-").removeprefix("BackupService.")
+    return shorten_id(sync.get("operation_log_id")) or error.get("code", "-").removeprefix("BackupService.")
 
 
-def short(identifier: str | None) -> str:
-    """The beginning of an id, enough to tell them apart."""
+def shorten_id(identifier: str | None) -> str:
+    """Return the first characters of an id, enough to tell several apart."""
     return f"{identifier[:8]}…" if identifier else ""
 
 
 def show_queue(console: Console, messages: list[dict[str, Any]]) -> list[str]:
-    """Print what lies in the queue, by type; gives what is not as it should be."""
+    """Print how many messages of each type are in the queue, and return what is unexpected about them."""
     counts = Counter(message["type"] for message in messages)
-    console.print("\nIn the queue lie now:")
+    console.print("\nMessages in the queue:")
     for kind, count in sorted(counts.items()):
         console.print(f"  {count:3}  {kind}", highlight=False)
-    console.print("One of them:\n")
+    console.print("The first one:\n")
     console.print_json(json.dumps(messages[0]))
     console.print()
-    wanted = expected_messages()
-    return [] if counts == wanted else [f"the queue holds {dict(counts)}, expected {dict(wanted)}"]
+    expected = expected_messages()
+    return [] if counts == expected else [f"found {dict(counts)} in the queue, expected {dict(expected)}"]
 
 
 if __name__ == "__main__":

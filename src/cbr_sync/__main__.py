@@ -1,4 +1,4 @@
-"""``cbr-sync``, also as ``python -m cbr_sync``: the command line, for people."""
+"""The command ``cbr-sync``, also as ``python -m cbr_sync``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import sys
 
 try:
     from cbr_sync.cli.main import app
-    from cbr_sync.cli.options import INTERRUPTED
-except ModuleNotFoundError as missing:
-    if (missing.name or "").startswith("cbr_sync"):
+    from cbr_sync.cli.options import ExitCode
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("cbr_sync"):
         raise
-    sys.exit(f"cbr-sync's command line needs {missing.name}: pip install 'cbr-sync[cli]'")
+    sys.exit(f"cbr-sync's command line needs {error.name}: pip install 'cbr-sync[cli]'")
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
 def main() -> None:
-    """Run the command line; a mistake of ours or of the settings ends in a line on stderr, not in a trace."""
-    signal.signal(signal.SIGINT, _interrupted)
+    """Run the command line."""
+    signal.signal(signal.SIGINT, _exit_interrupted)
     app()
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    """Ctrl-C ends at once, whatever threads wait for; what has been started goes on in the cloud."""
+def _exit_interrupted(_signal: int, _frame: object) -> None:
+    # At once, without waiting for threads: an API that does not answer must not keep Ctrl-C from working.
     if sys.stderr.isatty():
         os.write(2, _SHOW_CURSOR)
-    os.write(2, b"\ncbr-sync: interrupted; a sync that was accepted goes on in the cloud\n")
-    os._exit(INTERRUPTED)
+    os.write(2, b"\ncbr-sync: interrupted; syncs that were accepted continue in the cloud\n")
+    os._exit(ExitCode.INTERRUPTED)
 
 
 if __name__ == "__main__":

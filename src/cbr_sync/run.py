@@ -60,6 +60,7 @@ class Run:
     Attributes:
         request_id: The platform's id of the invocation.
         settings: The settings of the instance.
+        services: What the event needs.
         result: What has been done so far.
     """
 
@@ -70,13 +71,13 @@ class Run:
         self.result = RunResult()
         self._app = app
         self._on_result = context.on_result
-        self._services = Services(app, context.read_platform_values, context.remaining_seconds)
+        self.services = Services(app, context.read_platform_values, context.remaining_seconds)
 
     @property
     def webhook_secrets(self) -> list[bytes]:
         """Every secret that a webhook may be signed with: those of the settings and of the platform."""
         own = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
-        return [*own, *self._services.platform_values.webhook_secrets]
+        return [*own, *self.services.platform_values.webhook_secrets]
 
     def now(self) -> datetime:
         """Return the current time, in UTC."""
@@ -84,7 +85,7 @@ class Run:
 
     def pinged(self) -> AbstractContextManager[object]:
         """Ping the check that CBR_SYNC_PING_URL names, at the beginning and at the end of what is done inside."""
-        return self._services.ping(self.request_id, self.result)
+        return self.services.ping(self.request_id, self.result)
 
     def serve(self, messages: Sequence[Message], *, in_order: bool = False) -> None:
         """Do what the messages ask for; one that cannot be read stops no other.
@@ -105,6 +106,16 @@ class Run:
                 ]
                 return
 
+    def plan_syncs(self, message: Message) -> list[SyncTask]:
+        """Return the syncs that a message asks for, without starting any; empty for a report.
+
+        Raises:
+            EventError: The payload cannot be read, or no vault matches.
+            ApiError: The vaults cannot be listed.
+        """
+        plan = self._plan(message)
+        return plan if isinstance(plan, list) else []
+
     def emit(self) -> None:
         """Hand the result to every sink, once for a run.
 
@@ -112,14 +123,14 @@ class Run:
             SinkError: A sink did not accept everything, after all were tried.
         """
         self._on_result(self.result)
-        events = build_events(self.result, self.request_id, self._services.source, self.now())
-        self._services.emit([*events])
+        events = build_events(self.result, self.request_id, self.services.source, self.now())
+        self.services.emit([*events])
 
     def _serve_together(self, messages: Sequence[Message]) -> list[MessageResult]:
         """Serve these messages in one go: all their syncs, then their reports, which may not delay a sync."""
         plans = [self._attempt(partial(self._plan, message)) for message in messages]
         tasks = [task for plan in plans if isinstance(plan, list) for task in plan]
-        outcomes = iter(self._services.sync(tasks))
+        outcomes = iter(self.services.sync(tasks))
         return [self._finish(message, plan, outcomes) for message, plan in zip(messages, plans, strict=True)]
 
     def _attempt(self, action: Callable[[], T]) -> T | EventError | ApiError:
@@ -139,6 +150,12 @@ class Run:
             return OutcomeUnknownError("CbrSync.UnexpectedError", type(error).__name__)
 
     def _plan(self, message: Message) -> list[SyncTask] | ReportRequest:
+        """Return the syncs that a message asks for, or its report.
+
+        Raises:
+            EventError: The payload cannot be read, or no vault matches.
+            ApiError: The vaults cannot be listed.
+        """
         request = parse_request(message, self.settings)
         match request:
             case SyncRequest():
@@ -181,7 +198,7 @@ class Run:
         return result._replace(report=report)
 
     def _report(self, request: ReportRequest, trigger: Trigger) -> Report:
-        report = self._services.report(
+        report = self.services.report(
             self._find_vaults(request.vaults, "report on"), request.options, trigger
         )
         if not report.vaults:
@@ -196,7 +213,7 @@ class Run:
             ApiError: They cannot be listed.
         """
         selector = VaultSelector() if isinstance(wanted, tuple) else wanted
-        vaults = self._services.find_vaults(selector)
+        vaults = self.services.find_vaults(selector)
         found = [vault for vault in vaults if not isinstance(wanted, tuple) or vault.id in wanted]
         if not found:
             raise _build_no_vault_error(wanted, purpose)

@@ -757,8 +757,8 @@ def test_the_command_empties_a_queue_and_tells_of_each_letter(
         first = CliRunner().invoke(app, ["replay", queue.url])
         second = CliRunner().invoke(app, ["replay", queue.url, "--json"])
     assert f": queue: served\n{VMWARE}  accepted" in first.stdout
-    assert ": queue: left: 1 handed back" in first.stdout
-    assert (first.exit_code, first.stdout.endswith("1 of 2 served\n")) == (1, True)
+    assert ": queue: not served: 1 handed back" in first.stdout
+    assert (first.exit_code, first.stdout.endswith("1 of 2 events served\n")) == (1, True)
     assert [letter["served"] for letter in json.loads(second.stdout)] == [False]
     assert queue.counts == (1, 0)
 
@@ -769,4 +769,4 @@ def test_an_empty_queue_is_told_of(clouds: Clouds, queue: Queue, monkeypatch: py
         for name, value in {**clouds.environ, **simulator_environ(server.url, VMWARE)}.items():
             monkeypatch.setenv(name, value)
         result = CliRunner().invoke(app, ["replay", queue.url])
-    assert (result.exit_code, result.stdout) == (0, "no dead letter is there\n")
+    assert (result.exit_code, result.stdout) == (0, "There are no dead-lettered events.\n")

@@ -1,4 +1,4 @@
-"""The schema of what is emitted: made from the models, true of every message, and of nothing else."""
+"""The command ``schema``, and the schema of emitted messages: built from the models, true of nothing else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cbr_sync.reports.models import State
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, CloudEvent, build_outcome_event
 from support.builders import SOURCE, Lines, build_outcome
+from support.cli import run_cli
 from support.world import PUBLIC, VMWARE, World
 
 KEPT = Path(__file__).parent.parent.parent / "docs" / "messages.schema.json"
@@ -42,6 +43,14 @@ def messages(log_lines: Lines) -> list[CloudEvent]:
         for status in Status
     ]
     return [*emitted, *more]
+
+
+def test_the_schema_is_printed() -> None:
+    """For a file; JSON and nothing else."""
+    result = run_cli("schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == build_schema()
+    assert build_schema()["title"] == "Messages of cbr-sync"
 
 
 def test_the_schema_in_the_repository_is_the_one_of_the_models() -> None:

@@ -4,52 +4,34 @@ from __future__ import annotations
 
 import typer
 
-from cbr_sync.cli import develop, operate
+from cbr_sync.cli.doctor.command import run_doctor
+from cbr_sync.cli.invoke import invoke_event
+from cbr_sync.cli.replay import replay_events
+from cbr_sync.cli.report import show_report
+from cbr_sync.cli.schema import print_schema
+from cbr_sync.cli.simulate import run_simulator
+from cbr_sync.cli.sync import sync_vaults
+from cbr_sync.cli.vaults import list_vaults
+from cbr_sync.cli.webhook import send_webhook, sign_webhook
 
 _HELP = """
-Sync hybrid vaults of Huawei Cloud CBR, see how they stand, and try all of it without an account.
+Sync hybrid vaults in Huawei Cloud CBR, check their state, and try everything without a cloud account.
 
-Settings come from the environment, as on the platforms; --simulate puts a simulator in the cloud's place.
+Settings are environment variables, as in the deployed function; --simulate uses a local simulator instead.
 """
-
-
-_OPERATE, _DEVELOP = "Every day", "To build and to mend"
-
+_OPERATION, _DEVELOPMENT = "Operation", "Development and troubleshooting"
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app.command("sync", rich_help_panel=_OPERATION)(sync_vaults)
+app.command("report", rich_help_panel=_OPERATION)(show_report)
+app.command("vaults", rich_help_panel=_OPERATION)(list_vaults)
+app.command("doctor", rich_help_panel=_OPERATION)(run_doctor)
+app.command("invoke", rich_help_panel=_DEVELOPMENT)(invoke_event)
+app.command("replay", rich_help_panel=_DEVELOPMENT)(replay_events)
+app.command("simulate", rich_help_panel=_DEVELOPMENT)(run_simulator)
+app.command("schema", rich_help_panel=_DEVELOPMENT)(print_schema)
 
-
-app.command(rich_help_panel=_OPERATE)(operate.sync)
-
-
-app.command(rich_help_panel=_OPERATE)(operate.report)
-
-
-app.command(rich_help_panel=_OPERATE)(operate.vaults)
-
-
-app.command(rich_help_panel=_OPERATE)(operate.doctor)
-
-
-app.command(rich_help_panel=_DEVELOP)(develop.invoke)
-
-
-app.command(rich_help_panel=_DEVELOP)(develop.replay)
-
-
-app.command(rich_help_panel=_DEVELOP)(develop.simulate)
-
-
-app.command(rich_help_panel=_DEVELOP)(develop.schema)
-
-
-webhook = typer.Typer(help="Sign and send webhooks as their senders do.", no_args_is_help=True)
-
-
-app.add_typer(webhook, name="webhook", rich_help_panel=_DEVELOP)
-
-
-webhook.command("sign")(develop.sign_webhook)
-
-
-webhook.command("send")(develop.send_webhook)
+webhook = typer.Typer(help="Sign and send webhooks.", no_args_is_help=True)
+webhook.command("sign")(sign_webhook)
+webhook.command("send")(send_webhook)
+app.add_typer(webhook, name="webhook", rich_help_panel=_DEVELOPMENT)

@@ -1,4 +1,4 @@
-"""The JSON Schema of every message that is emitted, made from the models.
+"""The command ``schema``, and the JSON Schema of every emitted message, built from the models.
 
 Source of the envelope: CloudEvents 1.0.2, JSON event format.
 """
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
+from cbr_sync.cli.console import print_json
 from cbr_sync.models import Status, SyncOutcome, Timestamp, Trigger, VaultId
 from cbr_sync.reports.models import ReportSummaryFields, State, VaultReport
 from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, Rejected, RunFinished
@@ -28,45 +29,53 @@ class _Envelope(BaseModel):
 
 
 class VaultNotFresh(VaultReport):
-    """A vault that somebody should look at; from how many hours on it is stale, and who asked."""
+    """A vault that is not fresh, with the limit that it was measured against and the report's trigger."""
 
     max_age_hours: float
     trigger: Trigger
 
 
 class ReportSummary(ReportSummaryFields):
-    """The sums of a report, and its worst vaults; ``omitted`` counts those of them that are left out."""
+    """The totals of a report and its worst vaults; ``omitted`` counts those that did not fit."""
 
     vaults: tuple[VaultReport, ...]
     omitted: int
 
 
+def print_schema() -> None:
+    """Print the JSON Schema of every message that is emitted.
+
+    Example: cbr-sync schema > messages.schema.json
+    """
+    print_json(build_schema())
+
+
 def build_schema() -> dict[str, Any]:
-    """The schema of one message, JSON Schema 2020-12: one of several, told apart by ``type``."""
+    """Build the schema of one message (JSON Schema 2020-12): one of several, chosen by its ``type``."""
     messages: list[Any] = [
         *(
-            _message(f"cbr-sync.checkpoint.sync.{status}.v1", SyncOutcome, subject=(VaultId, ...))
+            _build_message(f"cbr-sync.checkpoint.sync.{status}.v1", SyncOutcome, subject=(VaultId, ...))
             for status in Status
         ),
-        _message(REJECTED, Rejected),
-        _message(RUN_FINISHED, RunFinished),
+        _build_message(REJECTED, Rejected),
+        _build_message(RUN_FINISHED, RunFinished),
         *(
-            _message(f"cbr-sync.vault.{state}", VaultNotFresh, subject=(VaultId, ...))
+            _build_message(f"cbr-sync.vault.{state}", VaultNotFresh, subject=(VaultId, ...))
             for state in State
             if state is not State.FRESH
         ),
-        _message(REPORT, ReportSummary),
+        _build_message(REPORT, ReportSummary),
     ]
     message: Any = Annotated[functools.reduce(operator.or_, messages), Field(discriminator="type")]
     adapter: TypeAdapter[Any] = TypeAdapter(message)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What cbr-sync emits",
+        "title": "Messages of cbr-sync",
         **adapter.json_schema(mode="serialization"),
     }
 
 
-def _message(kind: str, data: Any, **more: Any) -> type[BaseModel]:
-    name = "".join(map(str.capitalize, re.findall(r"[a-z]+(?![0-9])", kind)))
-    this: Any = Literal[kind]
-    return create_model(name, __base__=_Envelope, type=(this, ...), data=(data, ...), **more)
+def _build_message(type_: str, data: Any, **fields: Any) -> type[BaseModel]:
+    name = "".join(map(str.capitalize, re.findall(r"[a-z]+(?![0-9])", type_)))
+    literal: Any = Literal[type_]
+    return create_model(name, __base__=_Envelope, type=(literal, ...), data=(data, ...), **fields)

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cbr_sync import events
 from cbr_sync.errors import (
     EventError,
 )
-from cbr_sync.local import Platform, platform_of
+from cbr_sync.local import guess_platform
 from cbr_sync.models import Kind
+from cbr_sync.triggers.base import Platform
+from cbr_sync.triggers.envelopes import find_envelope
 
 _ARN_COLONS = 5
 
@@ -30,9 +31,6 @@ _MARKS = ({"SCHEDULE_ARN"}, {"RULE_ARN"}, {"RequestID", "ErrorCode"})
 
 # What a schedule's Input may ask for, and the attribute that tells it too.
 _SCHEDULED = {"scheduled_time": "SCHEDULED_TIME", "schedule_arn": "SCHEDULE_ARN"}
-
-
-_OF_FUNCTIONGRAPH = {"FunctionGraph TIMER", "DMS Kafka or RocketMQ", "SMN", "CloudEvent", "EventGrid batch"}
 
 
 class DeadLetter(NamedTuple):
@@ -54,7 +52,7 @@ def read_dead_letters(name: str, text: str) -> list[DeadLetter]:
         EventError: there is none, or a line that is no JSON.
     """
     letters = [
-        _parse_dead_letter(where, content, platform_of(Path(name)))
+        _parse_dead_letter(where, content, guess_platform(Path(name)))
         for where, content in _split_contents(name, text)
     ]
     if not letters:
@@ -71,7 +69,7 @@ def _split_contents(name: str, text: str) -> list[tuple[str, object]]:
         case {"Messages": [*several]}:
             pass
         # A bare list of CloudEvents is one event of EventGrid.
-        case [*several] if events.envelope_of(whole).kind is Kind.DIRECT:
+        case [*several] if find_envelope(whole)[0].kind is Kind.DIRECT:
             pass
         case _:
             return [(name, whole)]
@@ -102,8 +100,8 @@ def _parse_dead_letter(name: str, content: object, platform: Platform) -> DeadLe
             return DeadLetter(name, payload)
         case {"request_context": {}, "request_payload": payload}:
             return _parse_functiongraph_record(name, payload)
-    by_shape = events.envelope_of(content).name in _OF_FUNCTIONGRAPH
-    return DeadLetter(name, content, Platform.FUNCTIONGRAPH if by_shape else platform)
+    envelope, _ = find_envelope(content)
+    return DeadLetter(name, content, envelope.platform or platform)
 
 
 def _parse_functiongraph_record(name: str, payload: object) -> DeadLetter:

@@ -10,11 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from cbr_sync.app import App
 from cbr_sync.aws.sqs import build_sqs_client
-from cbr_sync.errors import (
-    ApiError,
-    RetryableError,
-    SettingsError,
-)
+from cbr_sync.cli.dead_letters.formats import QueueMessage
+from cbr_sync.errors import ApiError, SettingsError
 from cbr_sync.local import TIMEOUT_SECONDS
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.settings import Settings
@@ -22,8 +19,10 @@ from cbr_sync.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from cbr_sync.app import Seams
-from cbr_sync.cli.dead_letters.formats import DeadLetter, QueueMessage
+    import httpx
+
+    from cbr_sync.cli.dead_letters.formats import DeadLetter
+    from cbr_sync.clock import Clock
 
 _BATCH = 10
 
@@ -50,7 +49,8 @@ class DeadLetterQueue:
         queue_url: str,
         environ: Mapping[str, str],
         *,
-        seams: Seams | None = None,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
         wait_seconds: int = 1,
     ) -> None:
         """Prepare the way to a queue; ``wait_seconds`` is how long an empty one is waited at.
@@ -59,8 +59,8 @@ class DeadLetterQueue:
             SettingsError: naming what is wrong with the settings, the URL or the keys.
         """
         settings = _load_settings_for(queue_url, environ)
-        self._app = App(settings, environ, make_logger(environ), seams)
-        self._sqs = build_sqs_client(self._app.http, queue_url, environ, self._app.now)
+        self._app = App(settings, environ, make_logger(environ), clock=clock, transport=transport)
+        self._sqs = build_sqs_client(self._app.http, queue_url, environ, self._app.clock.now)
         self._url = queue_url
         self._wait_seconds = wait_seconds
         account, _, name = urlsplit(queue_url).path.strip("/").rpartition("/")
@@ -134,11 +134,11 @@ class DeadLetterQueue:
             raise ApiError("CbrSync.UnreadableAnswer", message) from error
 
     def _call(self, action: str, **body: Any) -> bytes:
-        retry, timeout = self._app.retry, self._wait_seconds + self._app.settings.request_timeout_seconds
-        return retry.call(
+        app, timeout = self._app, self._wait_seconds + self._app.settings.request_timeout_seconds
+        return app.retrier.call(
             lambda: self._sqs.call(action, {"QueueUrl": self._url, **body}, timeout_seconds=timeout),
-            until=retry.clock() + _PATIENCE_SECONDS,
-            retry_on=RetryableError,
+            deadline=app.clock.monotonic() + _PATIENCE_SECONDS,
+            count_all=True,
         )
 
 
