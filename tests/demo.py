@@ -20,8 +20,8 @@ from moto.server import ThreadedMotoServer
 from rich.console import Console
 from rich.table import Table
 
-from cbr_sync.app import utc_now
 from cbr_sync.aws.sigv4 import SigV4Auth
+from cbr_sync.clock import Clock
 from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
 from cbr_sync.models import Credentials
 from cbr_sync.settings import webhook_secret
@@ -43,7 +43,7 @@ class Queue:
     def __init__(self, endpoint: str) -> None:
         """Create the queue on the server at this endpoint."""
         self._client = httpx.Client(
-            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", utc_now), trust_env=False
+            base_url=endpoint, auth=SigV4Auth(AWS_KEYS, REGION, "sqs", Clock().now), trust_env=False
         )
         self.url: str = self._call("CreateQueue", QueueName="outcomes")["QueueUrl"]
 
@@ -121,7 +121,7 @@ def run_all_events(
 
 def run_event(path: Path, environ: dict[str, str]) -> InvokeResult:
     """Run the event in a file on a simulator of its own, so that no other event changes its result."""
-    with SimulatorServer(demo_simulator(utc_now)) as server:
+    with SimulatorServer(demo_simulator(Clock().now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
         event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())

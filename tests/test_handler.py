@@ -53,6 +53,7 @@ def test_a_timer_becomes_a_sync_and_its_outcome_a_log_line(world: World, log_lin
     assert reply["counts"] == {"accepted": 1}
     assert outcome == {
         "vault_id": VMWARE,
+        "vault_name": None,
         "auto_trigger": True,
         "status": "accepted",
         "operation_log_id": operation.id,
@@ -74,16 +75,15 @@ def test_a_timer_becomes_a_sync_and_its_outcome_a_log_line(world: World, log_lin
 def test_an_unfinished_sync_is_emitted_before_the_run_fails(world: World, log_lines: Lines) -> None:
     """The platform delivers the event again only if the run fails; nothing known is lost before that."""
     world.simulator.add_faults("429*9", FILE)
-    with pytest.raises(SyncUnfinished, match="1 of 2 syncs are unfinished") as error:
+    with pytest.raises(SyncUnfinished, match="1 of 2 syncs are unfinished"):
         world.on_lambda({"vault_ids": [VMWARE, FILE]})
-    assert error.value.reply["counts"] == {"accepted": 1, "unfinished": 1}
-    run, *outcomes = emitted(log_lines())
+    *outcomes, run = emitted(log_lines())
     assert [event["data"]["status"] for event in outcomes] == ["accepted", "unfinished"]
     assert run["data"]["counts"] == {"accepted": 1, "unfinished": 1}
 
 
-def test_what_was_done_is_told_though_a_later_message_breaks_the_run(world: World, log_lines: Lines) -> None:
-    """In a batch that is served in order, a fault that nobody foresaw hides nothing before it."""
+def test_an_unexpected_error_costs_no_other_message_its_outcome(world: World, log_lines: Lines) -> None:
+    """In a batch that is served in order, it comes back alone, and its traceback is in the log."""
     cloud = world.transport()
 
     def broken(request: httpx.Request) -> httpx.Response:
@@ -99,9 +99,16 @@ def test_what_was_done_is_told_though_a_later_message_breaks_the_run(world: Worl
     records = [
         {**record, "messageId": vault, "body": json.dumps({"vault_id": vault})} for vault in (VMWARE, FILE)
     ]
-    with pytest.raises(ZeroDivisionError):
-        world.on_lambda({"Records": records}, transport=httpx.MockTransport(broken))
-    assert [event["data"]["vault_id"] for event in emitted(log_lines())] == [VMWARE]
+    reply = world.on_lambda({"Records": records}, transport=httpx.MockTransport(broken))
+    assert reply == {"batchItemFailures": [{"itemIdentifier": FILE}]}
+    lines = log_lines()
+    outcomes = [event["data"] for event in emitted(lines) if "subject" in event]
+    assert [(outcome["vault_id"], outcome["status"]) for outcome in outcomes] == [
+        (VMWARE, "accepted"),
+        (FILE, "unfinished"),
+    ]
+    assert outcomes[1]["error"]["code"] == "CbrSync.UnexpectedError"
+    assert any("ZeroDivisionError" in line.get("exception", "") for line in lines)
 
 
 def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cbr_sync.errors import SettingsError, SyncUnfinished
-from cbr_sync.local import Platform, guess_platform, invoke, sign_event
+from cbr_sync.local import guess_platform, invoke, sign_event
 from cbr_sync.triggers import signature
+from cbr_sync.triggers.base import Platform
 from cbr_sync.triggers.envelopes import find_envelope
 from cbr_sync.triggers.webhook import parse_http_request
 from support.world import SECRET, VMWARE, World, webhook_event

@@ -24,12 +24,13 @@ from cbr_sync.cli.dead_letters.queue_source import DeadLetterQueue
 from cbr_sync.cli.main import app
 from cbr_sync.clock import Clock
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
-from cbr_sync.local import InvokeResult, Platform, build_signature_headers, simulator_environ
+from cbr_sync.local import InvokeResult, build_signature_headers, simulator_environ
 from cbr_sync.models import Credentials, Kind, rfc3339
 from cbr_sync.retry import Retry
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Operation
 from cbr_sync.simulator.server import SimulatorServer
+from cbr_sync.triggers.base import Platform
 from support.sample_events import EVENTS
 from support.world import FILE, SECRET, VMWARE, secret_text
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cbr_sync.app import utc_now
 from cbr_sync.cli.main import app
+from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -67,7 +67,7 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
 
 def test_an_interrupted_sync_ends_at_once_and_without_a_traceback() -> None:
     """Whatever its threads wait for: here for an API that does not answer."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults("hang*9")
     with SimulatorServer(
         simulator, on_request=lambda _request: os.kill(command.pid, signal.SIGINT)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -124,7 +124,7 @@ def test_a_sync_that_cannot_be_followed_is_a_failure(cloud: Simulator) -> None:
     """It was accepted; how it ended could not be seen."""
     cloud.add_faults("403", VMWARE)
     assert run_cli("sync", VMWARE).exit_code == 1
-    blind = demo_simulator(utc_now, operation_seconds=600)
+    blind = demo_simulator(Clock().now, operation_seconds=600)
     with SimulatorServer(blind, on_request=lambda _request: blind.add_faults("403*9")) as server:
         result = run_cli("sync", VMWARE, "--wait", CBR_SYNC_ENDPOINT=server.url)
     assert result.exit_code == 1

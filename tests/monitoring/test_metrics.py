@@ -9,10 +9,11 @@ import pytest
 
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import EventError, SyncUnfinished
-from cbr_sync.local import LocalLambdaContext, Platform, invoke
+from cbr_sync.local import LocalLambdaContext, invoke
 from cbr_sync.models import Status
 from cbr_sync.monitoring.metrics import OF_STATUS
 from cbr_sync.simulator.scenarios import demo_simulator
+from cbr_sync.triggers.base import Platform
 from support.world import BUSY, FILE, PUBLIC, VMWARE, World, webhook_event
 
 

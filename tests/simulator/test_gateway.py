@@ -14,7 +14,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, RetryAfter
 from support.simulator_client import SYNC, make_client, post_sync, read_error
-from support.world import ENDPOINT, VMWARE, World
+from support.world import ENDPOINT, VMWARE, VirtualClock, World
 
 WRONG = Credentials(SIMULATOR_CREDENTIALS.access_key, "wrong")
 FRESH = Credentials("fresh-access-key", "fresh-secret-key", "fresh-token")
@@ -78,7 +78,7 @@ def test_a_request_that_was_changed_on_its_way_is_refused(world: World, change: 
 @pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 401), (-14, 200), (-16, 401)])
 def test_a_clock_may_be_fifteen_minutes_off(world: World, minutes: int, status: int) -> None:
     """Not more, in either direction; the API's own clock may be the one that is off."""
-    elsewhere = World(elapsed=minutes * 60)
+    elsewhere = World(VirtualClock(minutes * 60))
     with make_client(world.simulator, elsewhere) as client:
         assert post_sync(client, VMWARE).status_code == status
     with make_client(Simulator(now=world.now, clock_offset_seconds=minutes * 60), world) as client:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, TimeFormat
 from cbr_sync.simulator.server import SimulatorServer
@@ -46,7 +46,7 @@ def test_the_vendors_sdk_completes_all_it_calls(sdk_client: Callable[[str], Any]
     from huaweicloudsdkcbr.v1 import model  # noqa: PLC0415
     from huaweicloudsdkcore.exceptions import exceptions  # noqa: PLC0415
 
-    with SimulatorServer(Simulator(now=utc_now, operation_seconds=0)) as server:
+    with SimulatorServer(Simulator(now=Clock().now, operation_seconds=0)) as server:
         cbr = sdk_client(server.url)
         param = model.SyncParam(auto_trigger=False, vault_id=VMWARE)
         answer = cbr.import_checkpoint(model.ImportCheckpointRequest(body=model.SyncReq(sync=param)))
@@ -76,7 +76,9 @@ def test_the_vendors_sdk_reads_every_form_of_row(
     """Also those that are null or malformed in places; what is in order has all that the SDK requires."""
     from huaweicloudsdkcbr.v1 import model  # noqa: PLC0415
 
-    simulator = Simulator(now=utc_now, time_format=time_format, whole_seconds=whole_seconds, odd_rows=True)
+    simulator = Simulator(
+        now=Clock().now, time_format=time_format, whole_seconds=whole_seconds, odd_rows=True
+    )
     theirs = simulator.start_operation(FILE, ends="failed", seconds=0, has_ended_at=False)
     with SimulatorServer(simulator) as server:
         cbr = sdk_client(server.url)
@@ -128,7 +130,7 @@ def test_the_vendors_sdk_sees_the_documented_codes(
     from huaweicloudsdkcbr.v1 import model  # noqa: PLC0415
     from huaweicloudsdkcore.exceptions import exceptions  # noqa: PLC0415
 
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     if fault:
         simulator.add_faults(fault)
     param = model.SyncParam(auto_trigger=False, vault_id=vault)

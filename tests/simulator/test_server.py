@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from cbr_sync.app import utc_now
+from cbr_sync.clock import Clock
 from cbr_sync.huawei.signing import SdkHmacAuth
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import HUGE_BYTES, Fault
@@ -24,7 +24,7 @@ from cbr_sync.simulator.server import SimulatorServer
 from support.simulator_client import LOGS, SYNC, post_sync
 from support.world import VMWARE, World
 
-AUTH = SdkHmacAuth(SIMULATOR_CREDENTIALS, utc_now)
+AUTH = SdkHmacAuth(SIMULATOR_CREDENTIALS, Clock().now)
 QUICK_SECONDS = 0.001
 
 
@@ -59,7 +59,7 @@ def body_of(vault: str) -> dict[str, object]:
 
 def faulty(fault: str) -> Simulator:
     """A simulator in real time whose next request meets this fault."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults(fault)
     return simulator
 
@@ -77,7 +77,7 @@ def faulty(fault: str) -> Simulator:
 )
 def test_a_fault_breaks_a_real_connection(fault: str, errors: tuple[type[Exception], ...]) -> None:
     """The same over a socket."""
-    simulator = Simulator(now=utc_now)
+    simulator = Simulator(now=Clock().now)
     simulator.add_faults(fault)
     seen: list[Request] = []
     with (
@@ -200,7 +200,7 @@ def test_a_connection_lives_on_after_an_answer_that_is_a_fault() -> None:
 
 def test_a_length_that_is_not_a_number_is_answered() -> None:
     """As a request without a body; it carries no signature here."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(Simulator(now=Clock().now)) as server:
         connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
         with closing(connection):
             connection.request("POST", SYNC, headers={"Content-Length": "x"})
@@ -210,7 +210,7 @@ def test_a_length_that_is_not_a_number_is_answered() -> None:
 
 def test_a_server_serves_until_it_is_stopped() -> None:
     """From another thread too; it is then gone from its port."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
+    with SimulatorServer(Simulator(now=Clock().now)) as server:
         stop = threading.Timer(0, server.__exit__)
         stop.start()
         server.serve_forever()
@@ -222,7 +222,7 @@ def test_a_server_serves_until_it_is_stopped() -> None:
 def test_each_request_is_reported_as_it_is_recorded() -> None:
     """Of many at the same time each once; the lock makes them one sync."""
     seen: list[Request] = []
-    simulator = Simulator(now=utc_now, operation_seconds=600)
+    simulator = Simulator(now=Clock().now, operation_seconds=600)
     with (
         SimulatorServer(simulator, on_request=seen.append) as server,
         httpx.Client(base_url=server.url, auth=AUTH) as client,

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cbr_sync.app import utc_now
 from cbr_sync.cli.main import app
+from cbr_sync.clock import Clock
 from cbr_sync.huawei.signing import SdkHmacAuth
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS
@@ -34,7 +34,7 @@ def run_simulate(*words: str, behind: timedelta = timedelta()) -> Iterator[httpx
         assert server.stdout is not None
         url = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
         assert url is not None
-        auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, lambda: utc_now() - behind)
+        auth = SdkHmacAuth(SIMULATOR_CREDENTIALS, lambda: Clock().now() - behind)
         with httpx.Client(base_url=url[0], auth=auth, timeout=10) as client:
             yield client
         server.send_signal(signal.SIGINT)
@@ -61,7 +61,7 @@ def test_the_options_reach_the_simulator() -> None:
         assert read_error(client.get(f"{VAULTS}/{FILE}")) == (403, "BackupService.0103")
         assert client.get(f"{VAULTS}/{FILE}").status_code == 200
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", log["created_at"])
-    assert 830 < (parsedate_to_datetime(listed.headers["Date"]) - utc_now()).total_seconds() < 841
+    assert 830 < (parsedate_to_datetime(listed.headers["Date"]) - Clock().now()).total_seconds() < 841
     assert any("id" not in row for row in listed.json()["operation_logs"])
 
 

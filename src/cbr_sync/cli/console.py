@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cbr_sync.cli.doctor.finding import Finding
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.local import InvokeResult
+    from cbr_sync.models import SyncOutcome
     from cbr_sync.reports.models import SyncRecord, VaultReport
     from cbr_sync.sync import Progress as SyncProgress
 
