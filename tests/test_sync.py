@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, CredentialsRefusedError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import SignedClient
-from cbr_sync.models import Copies, Credentials, Kind, OutcomeError, Status, SyncOutcome, SyncParam, Trigger
+from cbr_sync.models import Copies, Kind, OutcomeError, Status, SyncOutcome, SyncParam, Trigger
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.retry import Retry, Throttle
 from cbr_sync.sync import Asked, Syncer, not_begun

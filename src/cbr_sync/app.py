@@ -6,21 +6,27 @@ the deadline are those of one invocation, and so of a Session.
 
 from __future__ import annotations
 
-import re
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
-from cbr_sync.errors import ApiError, RetryableError, SettingsError, SinkError
+from cbr_sync.credentials import PlatformValues, find_credentials
+from cbr_sync.errors import ApiError, RetryableError, SettingMistake, SettingsError, SinkError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import ProjectClient, SignedClient
-from cbr_sync.models import Credentials, OutcomeError, Status, SyncOutcome, SyncParam
+from cbr_sync.huawei.endpoints import (
+    build_topic_url,
+    find_cbr_endpoint,
+    find_eventgrid_endpoint,
+    find_iam_endpoint,
+    parse_topic_urn,
+)
+from cbr_sync.models import OutcomeError, Status, SyncOutcome, SyncParam
 from cbr_sync.retry import Retry, Throttle
-from cbr_sync.settings import KEY_NAMES, Settings
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
 from cbr_sync.sync import Asked, Syncer, not_begun
@@ -33,9 +39,11 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools import Logger
 
+    from cbr_sync.credentials import Credentials
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
+    from cbr_sync.settings import Settings
     from cbr_sync.sinks.base import Sink
     from cbr_sync.sinks.messages import CloudEvent, RunResult
     from cbr_sync.sync import Progress
@@ -43,7 +51,6 @@ if TYPE_CHECKING:
 # Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
 _NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
 _PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"}
-_HEADER = re.compile(r"[\x21-\x7e]+")
 # Kept back from syncing and following, for emitting what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
 _PING_CONNECTIONS = 2
@@ -61,15 +68,6 @@ class Seams(NamedTuple):
     retry: Retry = Retry()
     transport: httpx.BaseTransport | None = None
     watch: Callable[[Progress], None] = lambda _progress: None
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What the platform hands over in one invocation: credentials, project id and webhook secrets."""
-
-    credentials: Credentials | None = None
-    project_id: str | None = None
-    webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class App:
@@ -115,42 +113,29 @@ class App:
             # Its text may show a proxy's password, so it is not chained either.
             raise SettingsError([_wrong_network(error, self.environ)]) from None
 
-    def session(self, keys: Callable[[], Keys], remaining_seconds: float) -> Session:
+    def session(self, keys: Callable[[], PlatformValues], remaining_seconds: float) -> Session:
         """One invocation, which the platform ends after so many seconds."""
         return Session(self, keys, self.retry.clock() + remaining_seconds, remaining_seconds)
 
-    def credentials(self, keys: Keys) -> Credentials:
-        """The keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
 
-        Raises:
-            SettingsError: there are none, or they cannot stand in a header.
-        """
-        token = self.environ.get("HUAWEICLOUD_SDK_SECURITY_TOKEN")
-        sdk = _from_environ(self.environ, *KEY_NAMES[0], token)
-        samples = _from_environ(self.environ, *KEY_NAMES[1], None)
-        credentials = sdk or keys.credentials or samples
-        if credentials is None:
-            names = ", ".join(KEY_NAMES[0])
-            raise SettingsError([f"{names}: not set, and the platform hands over no keys; set both"])
-        if not all(_HEADER.fullmatch(part) for part in (credentials.access_key, credentials.token or "-")):
-            raise SettingsError(["the access key or the security token holds characters that no header can"])
-        return credentials
-
-
-def _wrong_network(error: Exception, environ: Mapping[str, str]) -> str:
+def _wrong_network(error: Exception, environ: Mapping[str, str]) -> SettingMistake:
     """Which of the variables that httpx and OpenSSL read is wrong, and what it is to be."""
     trust = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
     if trust and isinstance(error, OSError):
-        return f"{trust[0]}: found no certificates, expected a file or a folder of them in PEM"
+        return SettingMistake(trust[0], "found no certificates", expected="a file or a folder of them in PEM")
     named = [name for name in environ if name.upper() in _PROXIES and environ[name]]
-    kind = type(error).__name__
-    return f"{', '.join(named) or 'HTTPS_PROXY'}: no proxy ({kind}), expected a URL such as http://proxy:3128"
+    return SettingMistake(
+        ", ".join(named) or "HTTPS_PROXY",
+        f"no proxy ({type(error).__name__})",
+        expected="a URL such as http://proxy:3128",
+        variables=tuple(named),
+    )
 
 
 class Session:
     """One invocation: vaults found, synced and emitted, all before the platform ends it."""
 
-    def __init__(self, app: App, keys: Callable[[], Keys], ends_at: float, seconds: float) -> None:
+    def __init__(self, app: App, keys: Callable[[], PlatformValues], ends_at: float, seconds: float) -> None:
         self._app = app
         self._read_keys = keys
         self._ends_at = ends_at
@@ -253,19 +238,19 @@ class Session:
     def source(self) -> str:
         """The CloudEvents source, ``/cbr/{region}/{project_id}``."""
         settings = self._app.settings
-        region = settings.region or httpx.URL(settings.cbr_endpoint).host
+        region = settings.region or urlsplit(find_cbr_endpoint(settings)).hostname
         return f"/cbr/{region}/{self._known_project_id or 'unknown'}"
 
     @cached_property
     def _client(self) -> SignedClient:
         app = self._app
-        credentials = app.credentials(self.keys)
+        credentials = find_credentials(app.environ, self.keys)
         return SignedClient(app.http, credentials, now=app.now, renew=self._renewed)
 
     def _renewed(self) -> Credentials | None:
         """The credentials as the platform has them now; None where it has none any more."""
         try:
-            return self._app.credentials(self._read_keys())
+            return find_credentials(self._app.environ, self._read_keys())
         except SettingsError:
             return None
 
@@ -277,7 +262,7 @@ class Session:
             ApiError: and its kinds; the project is not known.
             SettingsError: there are no credentials.
         """
-        endpoint = self._app.settings.cbr_endpoint
+        endpoint = find_cbr_endpoint(self._app.settings)
         return Cbr(self._client, endpoint, self._project_id(), lambda: self._timeout(self._work_until))
 
     def _project_id(self) -> str:
@@ -288,7 +273,7 @@ class Session:
             app.found_project_id = app.retry.call(
                 lambda: find_project_id(
                     self._client,
-                    app.settings.iam_url,
+                    find_iam_endpoint(app.settings),
                     app.settings.region or "",
                     timeout_seconds=lambda: self._timeout(self._work_until),
                 ),
@@ -334,17 +319,21 @@ class Session:
 
         settings = self._app.settings
         problems_only = settings.notify == "problems"
-        return SmnSink(self._project_of_a_sink(), settings.smn_url, topic_urn, problems_only=problems_only)
+        topic = parse_topic_urn(topic_urn)
+        project = self._project_of_a_sink(topic.project_id)
+        return SmnSink(project, build_topic_url(settings, topic), problems_only=problems_only)
 
     def _eventgrid(self, channel_id: str) -> Sink:
         from cbr_sync.sinks.eventgrid import EventGridSink  # noqa: PLC0415
 
-        return EventGridSink(self._project_of_a_sink(), self._app.settings.eventgrid_url, channel_id)
+        endpoint = find_eventgrid_endpoint(self._app.settings)
+        return EventGridSink(self._project_of_a_sink(), endpoint, channel_id)
 
-    def _project_of_a_sink(self) -> ProjectClient:
+    def _project_of_a_sink(self, project_id: str | None = None) -> ProjectClient:
         """A pace of its own: one service's throttling is none of another's."""
         try:
-            return ProjectClient(self._client, self._project_id(), self._app.retry, Throttle(), self._timeout)
+            project_id = project_id or self._project_id()
+            return ProjectClient(self._client, project_id, self._app.retry, Throttle(), self._timeout)
         except (ApiError, SettingsError) as error:
             raise SinkError(f"the project is not known: {error}") from error
 
@@ -370,10 +359,3 @@ def _matches(vault: Vault, selector: VaultSelector) -> bool:
         and selector.name in (None, vault.name)
         and all(tags.get(key) == value for key, value in selector.tags.items())
     )
-
-
-def _from_environ(
-    environ: Mapping[str, str], ak_name: str, sk_name: str, token: str | None
-) -> Credentials | None:
-    ak, sk = environ.get(ak_name, "").strip(), environ.get(sk_name, "").strip()
-    return Credentials(ak, sk, (token or "").strip() or None) if ak and sk else None

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
 from cbr_sync.errors import EventError, VaultNotAllowedError, WebhookRefusedError
-from cbr_sync.models import Kind, SyncParam, Trigger, VaultId, VaultSelector, explain, found, name
+from cbr_sync.models import Kind, SyncParam, Trigger, VaultId, VaultSelector
 from cbr_sync.settings import HYBRID
+from cbr_sync.validation import describe_value, explain, format_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def messages(event: object, request_id: str) -> list[Message]:
     """
     envelope = envelope_of(event)
     if not isinstance(event, dict) and envelope.kind is Kind.DIRECT:
-        raise EventError(f"found {found(event)} as the event, expected an object; known: {_known()}")
+        raise EventError(f"found {describe_value(event)} as the event, expected an object; known: {_known()}")
     return [
         Message(_trigger(envelope.kind, own_id, time, request_id), payload)
         for own_id, time, payload in envelope.read(_fields(event))
@@ -254,7 +255,7 @@ def _read(payload: Mapping[str, object], *, default: bool) -> list[SyncParam]:
         case {"vault_id": _}:
             one = _validated(_Vault, payload)
             return [SyncParam(vault_id=one.vault_id, auto_trigger=_chosen(one, default))]
-    keys = ", ".join(name(key) for key in list(payload)[:_MISTAKES_SHOWN])
+    keys = ", ".join(format_key(key) for key in list(payload)[:_MISTAKES_SHOWN])
     raise EventError(
         f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report "
         f"in one of the known envelopes: {_known()}"
@@ -282,7 +283,7 @@ def _decoded(payload: object) -> Mapping[str, object]:
     if payload is None:
         return {}
     if not isinstance(payload, dict):
-        raise EventError(f"found {found(payload)} as the payload, expected a JSON object")
+        raise EventError(f"found {describe_value(payload)} as the payload, expected a JSON object")
     return payload
 
 
@@ -298,7 +299,7 @@ def _body(body: object, *, encoded: bool) -> bytes:
         return b""
     if not isinstance(body, str):
         raise WebhookRefusedError(
-            HTTPStatus.BAD_REQUEST, f"found {found(body)} as the body, expected a string"
+            HTTPStatus.BAD_REQUEST, f"found {describe_value(body)} as the body, expected a string"
         )
     if not encoded:
         return body.encode(errors="replace")

@@ -14,11 +14,11 @@ gc.disable()
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from cbr_sync.app import App, Keys, Seams
+from cbr_sync.app import App, Seams
+from cbr_sync.credentials import Credentials, PlatformValues
 from cbr_sync.handlers import Invocation, Reply, handle
-from cbr_sync.models import Credentials
 from cbr_sync.monitoring.logger import make_logger
-from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings
+from cbr_sync.settings import DOCUMENTED_NAMES, Settings
 
 gc.freeze()
 gc.enable()
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
 # The platform's default where RUNTIME_TIMEOUT is not to be had.
 _DEFAULT_TIMEOUT_SECONDS = 3.0
-_OTHER_NAMES = (
-    *(name for pair in KEY_NAMES for name in pair),
-    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
-    "HUAWEICLOUD_SDK_PROJECT_ID",
-    *AWS_KEY_NAMES,
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-)
 
 
 class FunctionGraphContext(Protocol):
@@ -91,7 +83,7 @@ class FunctionGraphAdapter:
             remaining_seconds=_remaining_seconds(context, self._environ),
             app=lambda: self._made(context),
             keys=lambda: _keys(context),
-            logger=make_logger(self._environ),
+            logger=make_logger(_with_user_data(self._environ, context)),
         )
         return handle(event, invocation)
 
@@ -104,23 +96,22 @@ class FunctionGraphAdapter:
                 credentials_given=keys.credentials is not None,
                 project_id_given=keys.project_id is not None,
             )
-            self._app = App(settings, environ, make_logger(self._environ), self._seams)
+            self._app = App(settings, environ, make_logger(environ), self._seams)
         return self._app
 
 
 def _with_user_data(environ: Mapping[str, str], context: FunctionGraphContext) -> dict[str, str]:
     """The environment, with what getUserData has in front: encrypted variables stand only there."""
-    names = {field.alias for field in Settings.model_fields.values() if field.alias}.union(_OTHER_NAMES)
-    user_data = {name: value for name in sorted(names) if (value := context.getUserData(name))}
+    user_data = {name: value for name in DOCUMENTED_NAMES if (value := context.getUserData(name))}
     return {**environ, **user_data}
 
 
-def _keys(context: FunctionGraphContext) -> Keys:
+def _keys(context: FunctionGraphContext) -> PlatformValues:
     """The agency's keys of this invocation: they are temporary, and an instance may outlive them."""
     access, secret = context.getSecurityAccessKey(), context.getSecuritySecretKey()
     token = context.getSecurityToken() or None
     credentials = Credentials(access, secret, token) if access and secret else None
-    return Keys(credentials=credentials, project_id=context.getProjectID() or None)
+    return PlatformValues(credentials=credentials, project_id=context.getProjectID() or None)
 
 
 def _remaining_seconds(context: FunctionGraphContext, environ: Mapping[str, str]) -> float:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools import Logger
 
-    from cbr_sync.app import App, Keys
+    from cbr_sync.app import App
+    from cbr_sync.credentials import PlatformValues
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import Trigger
     from cbr_sync.reports.models import Report, ReportParam
@@ -51,7 +52,7 @@ class Invocation(NamedTuple):
     request_id: str
     remaining_seconds: float
     app: Callable[[], App]
-    keys: Callable[[], Keys]
+    keys: Callable[[], PlatformValues]
     logger: Logger
     observe: Callable[[Sequence[SyncOutcome], Sequence[Report]], None] = lambda _outcomes, _reports: None
 

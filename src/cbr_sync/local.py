@@ -16,7 +16,7 @@ from cbr_sync import events
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import CbrSyncError, SinkError, SyncUnfinished, WebhookRefusedError
 from cbr_sync.functiongraph import FunctionGraphAdapter
-from cbr_sync.models import Credentials, Kind
+from cbr_sync.models import Kind
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.triggers import signature
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cbr_sync.app import Seams
+    from cbr_sync.credentials import Credentials
     from cbr_sync.handlers import Reply
 
 TIMEOUT_SECONDS = 60.0

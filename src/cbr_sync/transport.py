@@ -13,7 +13,7 @@ from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")

@@ -162,7 +162,12 @@ def test_a_report_can_be_a_page(cloud: Simulator, tmp_path: Path) -> None:
         (["sync"], {"CBR_SYNC_VAULTS": ""}, 2, "name vaults, or say --hybrid for all of them"),
         (["sync", VMWARE], {"CBR_SYNC_REGION": "mars"}, 2, "CBR_SYNC_REGION: found 'mars'"),
         (["sync", "--dry-run", "--hybrid"], {"CBR_SYNC_REGION": "mars"}, 2, "CBR_SYNC_REGION: found 'mars'"),
-        (["sync", VMWARE], {"CBR_SYNC_ALLOWED_VAULTS": FILE}, 1, "CBR_SYNC_ALLOWED_VAULTS does not hold"),
+        (
+            ["sync", VMWARE],
+            {"CBR_SYNC_VAULTS": "hybrid", "CBR_SYNC_ALLOWED_VAULTS": FILE},
+            1,
+            "CBR_SYNC_ALLOWED_VAULTS does not hold",
+        ),
         (["vaults"], {"CBR_SYNC_REGION": "mars"}, 2, "CBR_SYNC_REGION: found 'mars'"),
         (["vaults"], {"HUAWEICLOUD_SDK_SK": "wrong"}, 1, "APIGW.0301: Incorrect IAM authentication"),
         (["vaults", "--tag", "env"], {}, 2, "--tag env: expected KEY=VALUE"),

@@ -22,9 +22,10 @@ from cbr_sync.cli.dead_letters.formats import DeadLetter, read_dead_letters
 from cbr_sync.cli.dead_letters.player import is_served, replay_dead_letters, replay_queue
 from cbr_sync.cli.dead_letters.queue_source import DeadLetterQueue
 from cbr_sync.cli.main import app
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
 from cbr_sync.local import InvokeResult, Platform, signature_headers, simulator_environ
-from cbr_sync.models import Credentials, Kind, rfc3339
+from cbr_sync.models import Kind, rfc3339
 from cbr_sync.retry import Retry
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Operation

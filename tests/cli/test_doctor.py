@@ -597,7 +597,8 @@ def test_a_vault_that_is_not_hybrid_would_be_answered_with_7300(cloud: Cloud) ->
 
 def test_a_vault_that_is_not_there_would_be_answered_with_6105(cloud: Cloud) -> None:
     """Also where only events may name it."""
-    finding = of(examined(cloud, CBR_SYNC_ALLOWED_VAULTS=NOWHERE), f"vault {NOWHERE}")
+    findings = examined(cloud, CBR_SYNC_VAULTS="hybrid", CBR_SYNC_ALLOWED_VAULTS=NOWHERE)
+    finding = of(findings, f"vault {NOWHERE}")
     assert finding.verdict is Verdict.FAILED
     assert finding.found == "there is no such vault: BackupService.6105 would follow"
 

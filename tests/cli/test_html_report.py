@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbr_sync.app import App, Keys, Seams
+from cbr_sync.app import App, Seams
 from cbr_sync.cli.html_report import DRAWN, Axis, format_span, render_page
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.local import simulator_environ
 from cbr_sync.models import Copies, Kind, OutcomeError, Trigger, VaultSelector
 from cbr_sync.monitoring.logger import make_logger
@@ -101,7 +102,7 @@ def showcased() -> Report:
     environ = simulator_environ(ENDPOINT, "hybrid")
     seams = Seams(now=lambda: START, transport=simulator.transport())
     app = App(Settings.load(environ), environ, make_logger(environ), seams)
-    session = app.session(Keys, 60)
+    session = app.session(PlatformValues, 60)
     return session.report(session.discover(VaultSelector()), ReportParam(history_hours=TWO_WEEKS), TRIGGER)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, NotAcceptedError
 from cbr_sync.huawei.cbr import Cbr, OperationLog
 from cbr_sync.huawei.client import SignedClient
-from cbr_sync.models import Credentials, SyncParam
+from cbr_sync.models import SyncParam
 
 # The sample of the API's own page.
 PROJECT = "f841e01fd2b14e7fa41b6ae7aa6b0594"

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, CredentialsRefusedError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.client import ProjectClient, SignedClient, classify
 from cbr_sync.huawei.signing import compute_signature
-from cbr_sync.models import Credentials
 from cbr_sync.retry import Throttle
 from support.world import World
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, CredentialsRefusedError
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.iam import find_project_id
-from cbr_sync.models import Credentials
 
 IAM = "https://iam.cn-north-4.myhuaweicloud.com"
 PROJECT = "f841e01fd2b14e7fa41b6ae7aa6b0594"

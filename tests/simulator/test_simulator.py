@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from cbr_sync.app import utc_now
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.signing import SdkHmacAuth
-from cbr_sync.models import Credentials
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault, parse_faults
 from cbr_sync.simulator.models import (

@@ -37,7 +37,7 @@ from cbr_sync.cli.options import (
 from cbr_sync.cli.schema import build_schema as schema_of_messages
 from cbr_sync.errors import EventError
 from cbr_sync.local import Platform, platform_of, play, signature_headers, signed
-from cbr_sync.settings import HYBRID, webhook_secret
+from cbr_sync.settings import HYBRID, parse_webhook_secret
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -278,7 +278,7 @@ def _secret(environ: Mapping[str, str]) -> bytes:
     if not words:
         fail_usage("CBR_SYNC_WEBHOOK_SECRET: not set; it holds the secret to sign with (whsec_...)")
     try:
-        return webhook_secret(words[0])
+        return parse_webhook_secret(words[0])
     except ValueError:
         fail_usage("CBR_SYNC_WEBHOOK_SECRET: expected whsec_ and base64 of 24 to 64 bytes")
 

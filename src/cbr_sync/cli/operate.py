@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cbr_sync import events
-from cbr_sync.app import App, Keys, Seams
+from cbr_sync.app import App, Seams
 from cbr_sync.cli import console, html_report
 from cbr_sync.cli.doctor.examine import examine
 from cbr_sync.cli.doctor.finding import Verdict
@@ -28,6 +28,7 @@ from cbr_sync.cli.options import (
     report_errors,
     show_error,
 )
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.local import Platform, play
 from cbr_sync.models import Kind, Status, SyncParam, VaultSelector, vault_id
 from cbr_sync.monitoring.logger import make_logger
@@ -191,7 +192,7 @@ def _play(
 def _session(environ: Mapping[str, str]) -> Iterator[Session]:
     app = App(Settings.load(environ), environ, make_logger(environ))
     try:
-        yield app.session(Keys, RUN_SECONDS)
+        yield app.session(PlatformValues, RUN_SECONDS)
     finally:
         app.close()
 

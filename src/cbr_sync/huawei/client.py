@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
     from cbr_sync.retry import Retry, Throttle
 
 

@@ -23,7 +23,7 @@ from cbr_sync.huawei.signing import ALGORITHM, DATE_FORMAT, compute_signature
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 from cbr_sync.simulator.answers import (
     Answer,
     ApiRefusal,

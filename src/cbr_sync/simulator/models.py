@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cbr_sync.models import Credentials, rfc3339
+from cbr_sync.credentials import Credentials
+from cbr_sync.models import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

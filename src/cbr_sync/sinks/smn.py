@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -31,13 +30,10 @@ class SmnSink:
     With ``problems_only`` it stays quiet about what went well.
     """
 
-    def __init__(
-        self, project: ProjectClient, endpoint: str, topic_urn: str, *, problems_only: bool = False
-    ) -> None:
+    def __init__(self, project: ProjectClient, topic_url: str, *, problems_only: bool = False) -> None:
         self._project = project
         self._problems_only = problems_only
-        topic = quote(topic_urn, safe="")
-        self._url = f"{endpoint}/v2/{project.project_id}/notifications/topics/{topic}/publish"
+        self._url = f"{topic_url}/publish"
 
     def emit(self, events: Sequence[CloudEvent], until: float) -> None:
         """Publish all events, in order.

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from cbr_sync import events
-from cbr_sync.app import App, Keys
+from cbr_sync.app import App
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.errors import (
     ApiError,
     CredentialsRefusedError,
@@ -151,7 +152,7 @@ def _check_api(settings: Settings, environ: Mapping[str, str], seams: Seams | No
     asked = (nobody, Trigger(kind=Kind.DIRECT, id="replay"))
     app = App(settings, environ, make_logger(environ), seams)
     with contextlib.closing(app), contextlib.redirect_stdout(io.StringIO()):
-        outcome = app.session(Keys, TIMEOUT_SECONDS).sync([asked])[0]
+        outcome = app.session(PlatformValues, TIMEOUT_SECONDS).sync([asked])[0]
     if refusal := _find_refusal(outcome.model_dump()):
         raise refusal
     error = outcome.error

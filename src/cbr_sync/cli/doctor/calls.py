@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import SignedClient
+from cbr_sync.huawei.endpoints import find_cbr_endpoint
 from cbr_sync.transport import new_request, send
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from cbr_sync.app import App
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class Calls:
 
     def cbr(self, ask: Callable[[Cbr], T]) -> T:
         """What CBR gives; raises as ``signed`` does."""
-        endpoint = self.app.settings.cbr_endpoint
+        endpoint = find_cbr_endpoint(self.app.settings)
         return self.signed(lambda client: ask(Cbr(client, endpoint, self.project_id, self.timeout_seconds)))
 
     def patiently(self, attempt: Callable[[], T]) -> T:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
-from cbr_sync.app import App, Keys
+from cbr_sync.app import App
+from cbr_sync.credentials import PlatformValues, find_credentials
 from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError, SettingsError
 from cbr_sync.huawei.cbr import PAGE, Cbr, Vault
+from cbr_sync.huawei.endpoints import find_cbr_endpoint, find_iam_endpoint
 from cbr_sync.huawei.iam import find_project_id
 from cbr_sync.models import SyncParam
 from cbr_sync.settings import HYBRID, KEY_NAMES, TOKEN_NAME
@@ -56,7 +58,7 @@ def check_cbr(calls: Calls) -> Iterator[Finding]:
 def _check_credentials(calls: Calls) -> Iterator[Finding]:
     environ = calls.app.environ
     try:
-        credentials = calls.credentials = calls.app.credentials(Keys())
+        credentials = calls.credentials = find_credentials(environ, PlatformValues())
     except SettingsError as error:
         calls.stop = "there are no keys to sign with"
         yield _explain_no_keys(error, calls.app)
@@ -72,7 +74,7 @@ def _check_credentials(calls: Calls) -> Iterator[Finding]:
 
 def _explain_no_keys(error: SettingsError, app: App) -> Finding:
     names = " and ".join(KEY_NAMES[0])
-    found = error.mistakes[0].rpartition(": ")[2].partition("; ")[0]
+    found = error.mistakes[0].found
     if app.settings.secret_id and not any(app.environ.get(name) for pair in KEY_NAMES for name in pair):
         found = "in the secret that CBR_SYNC_SECRET_ID names, which the Lambda extension alone can read"
         return Finding(
@@ -83,7 +85,7 @@ def _explain_no_keys(error: SettingsError, app: App) -> Finding:
 
 
 def _check_endpoint(calls: Calls) -> Iterator[Finding]:
-    url, clock = calls.app.settings.cbr_endpoint, calls.app.retry.clock
+    url, clock = find_cbr_endpoint(calls.app.settings), calls.app.retry.clock
     begun = clock()
     try:
         answer = calls.unsigned(url)
@@ -130,7 +132,9 @@ def _check_project(calls: Calls) -> Finding:
     region, timeout = settings.region, calls.timeout_seconds
     try:
         calls.project_id = calls.signed(
-            lambda client: find_project_id(client, settings.iam_url, region, timeout_seconds=timeout)
+            lambda client: find_project_id(
+                client, find_iam_endpoint(settings), region, timeout_seconds=timeout
+            )
         )
     except ApiError as error:
         if error.code != "CbrSync.ProjectUnknown" and error.http_status != HTTPStatus.FORBIDDEN:
@@ -276,6 +280,6 @@ class _Vaults(BaseModel):
 
 def _find_public_vault(calls: Calls, vault_id: str) -> Vault | None:
     """The public vault of this id. ListVault tells it too; ShowVault would need a permission more."""
-    url = f"{calls.app.settings.cbr_endpoint}/v3/{calls.project_id}/vaults"
+    url = f"{find_cbr_endpoint(calls.app.settings)}/v3/{calls.project_id}/vaults"
     vaults = calls.get(_Vaults, f"{url}?cloud_type=public&id={vault_id}&limit={PAGE}").vaults
     return next((vault for vault in vaults if vault.id == vault_id), None)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from cbr_sync.errors import SettingsError
+from cbr_sync.errors import SettingMistake, SettingsError
 from cbr_sync.settings import AWS_KEY_NAMES, Settings
 
 if TYPE_CHECKING:
@@ -14,10 +12,8 @@ if TYPE_CHECKING:
 
 from cbr_sync.cli.doctor.finding import Finding, Verdict
 
-_NAME = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)+")
 
-
-def load_settings(environ: Mapping[str, str]) -> tuple[Settings | None, tuple[str, ...]]:
+def load_settings(environ: Mapping[str, str]) -> tuple[Settings | None, tuple[SettingMistake, ...]]:
     """The settings less those that are wrong, None where too little is left; and all mistakes.
 
     Whether there are keys and a project is looked at later: a platform may hand them over.
@@ -26,8 +22,7 @@ def load_settings(environ: Mapping[str, str]) -> tuple[Settings | None, tuple[st
         return Settings.load(environ, credentials_given=True, project_id_given=True), ()
     except SettingsError as error:
         mistakes = error.mistakes
-    # A mistake names every setting that has to do with it; of an unknown one, it names all there are.
-    wrong = {name for line in mistakes for name in _NAME.findall(line.partition("; expected one of")[0])}
+    wrong = {name for mistake in mistakes for name in mistake.involved}
     left = {name: value for name, value in environ.items() if name not in wrong}
     try:
         return Settings.load(left, credentials_given=True, project_id_given=True), mistakes
@@ -35,7 +30,7 @@ def load_settings(environ: Mapping[str, str]) -> tuple[Settings | None, tuple[st
         return None, _all_mistakes(environ)
 
 
-def _all_mistakes(environ: Mapping[str, str]) -> tuple[str, ...]:
+def _all_mistakes(environ: Mapping[str, str]) -> tuple[SettingMistake, ...]:
     try:
         Settings.load(environ)
     except SettingsError as error:
@@ -43,20 +38,12 @@ def _all_mistakes(environ: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def build_mistake_finding(line: str) -> Finding:
+def build_mistake_finding(mistake: SettingMistake) -> Finding:
     """Return a mistake in the settings as a finding."""
-    name, _, rest = line.partition(": ")
-    was, separator, expected = rest.partition(", expected ")
-    if separator:
-        return Finding(name, Verdict.FAILED, was, f"set it to {expected}", of_settings=True)
-    was, _, remedy = rest.partition("; ")
-    if was == "unknown key":
-        known = [field.alias or "" for field in Settings.model_fields.values()]
-        close = get_close_matches(name, known, n=1, cutoff=0.8)
-        remedy = f"did you mean {close[0]}?" if close else "take it out: no setting has this name"
-    if name in AWS_KEY_NAMES:
-        remedy += "; Lambda sets it, elsewhere `aws configure export-credentials --format env` tells it"
-    return Finding(name, Verdict.FAILED, was, remedy, of_settings=True)
+    remedy = mistake.advice
+    if mistake.name in AWS_KEY_NAMES:
+        remedy += "; Lambda sets it, elsewhere `aws configure export-credentials --format env` shows it"
+    return Finding(mistake.name, Verdict.FAILED, mistake.found, remedy, of_settings=True)
 
 
 def check_choices(settings: Settings) -> Iterator[Finding]:

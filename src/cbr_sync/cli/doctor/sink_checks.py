@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from cbr_sync.aws.sqs import build_sqs_client
 from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError, SettingsError
+from cbr_sync.huawei.endpoints import build_topic_url, find_eventgrid_endpoint, parse_topic_urn
 from cbr_sync.settings import AWS_KEY_NAMES
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ def check_sinks(calls: Calls) -> Iterator[Finding]:
     if settings.sqs_queue_url:
         yield _check_queue(calls, settings.sqs_queue_url)
     if settings.smn_topic_urn:
-        topic = quote(settings.smn_topic_urn, safe="")
-        url = f"{settings.smn_url}/v2/{calls.project_id}/notifications/topics/{topic}"
+        url = build_topic_url(settings, parse_topic_urn(settings.smn_topic_urn))
         yield _check_exists(calls, _SMN, url)
     if settings.eventgrid_channel_id:
-        url = f"{settings.eventgrid_url}/v1/{calls.project_id}/channels/{settings.eventgrid_channel_id}"
+        url = f"{find_eventgrid_endpoint(settings)}/v1/{calls.project_id}/channels/{settings.eventgrid_channel_id}"
         yield _check_exists(calls, _EVENTGRID, url)
     if settings.ping_url:
         yield _check_ping(calls, settings.ping_url.get_secret_value())

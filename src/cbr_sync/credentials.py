@@ -1,0 +1,88 @@
+"""Access keys: what they are, and which of those at hand to sign with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cbr_sync.errors import SettingMistake, SettingsError
+from cbr_sync.settings import KEY_NAMES, TOKEN_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# The access key and the token are sent in headers; the secret key is only hashed, as UTF-8.
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key with its secret and, for temporary ones, the security token. Its repr shows none."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformValues:
+    """What the platform hands over in one invocation, beside the environment.
+
+    Attributes:
+        credentials: Those of an agency or a secret; they may be temporary, so they are not kept.
+        project_id: The function's own project.
+        webhook_secrets: Those of a secret, decoded.
+    """
+
+    credentials: Credentials | None = None
+    project_id: str | None = None
+    webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Credentials:
+    """Return the keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
+
+    Args:
+        environ: The function's environment.
+        values: What the platform hands over in this invocation.
+
+    Raises:
+        SettingsError: There are none, or they cannot be used; it shows nothing of them.
+    """
+    names = (*KEY_NAMES[0], TOKEN_NAME)
+    credentials = _read_credentials(environ, *names)
+    if credentials is None and values.credentials:
+        names, credentials = (
+            ("the access key of the platform", "its secret key", "its security token"),
+            values.credentials,
+        )
+    if credentials is None:
+        names = (*KEY_NAMES[1], "")
+        credentials = _read_credentials(environ, *names)
+    if credentials is None:
+        found = "not set, and the platform hands over no keys"
+        raise SettingsError(
+            [SettingMistake(", ".join(KEY_NAMES[0]), found, "set both", variables=KEY_NAMES[0])]
+        )
+    if mistakes := list(_find_unusable(credentials, names)):
+        raise SettingsError(mistakes)
+    return credentials
+
+
+def _read_credentials(
+    environ: Mapping[str, str], ak_name: str, sk_name: str, token_name: str
+) -> Credentials | None:
+    access_key, secret_key, token = (environ.get(name, "").strip() for name in (ak_name, sk_name, token_name))
+    return Credentials(access_key, secret_key, token or None) if access_key and secret_key else None
+
+
+def _find_unusable(credentials: Credentials, names: tuple[str, str, str]) -> Iterator[SettingMistake]:
+    ak_name, sk_name, token_name = names
+    remedy = "set it again, to the key and nothing else"
+    for name, value in ((ak_name, credentials.access_key), (token_name, credentials.token)):
+        if value is not None and not _HEADER_VALUE.fullmatch(value):
+            yield SettingMistake(name, "found characters that no header can hold", remedy)
+    if _SURROGATE.search(credentials.secret_key):
+        yield SettingMistake(sk_name, "found bytes that are not UTF-8", remedy)
