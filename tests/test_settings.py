@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import httpx
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cbr_sync.errors import SettingMistake, SettingsError
+from cbr_sync.errors import EventError, SettingMistake, SettingsError, SinkError
 from cbr_sync.huawei.endpoints import (
     build_topic_url,
     find_cbr_endpoint,
@@ -28,7 +30,8 @@ from cbr_sync.settings import (
     find_queue_region,
     parse_webhook_secret,
 )
-from support.world import FILE, VMWARE, secret_text
+from support.builders import HuaweiServices
+from support.world import FILE, VMWARE, World, secret_text
 
 KEYS = {"HUAWEICLOUD_SDK_AK": "made-up", "HUAWEICLOUD_SDK_SK": "made-up"}
 AWS_KEYS = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
@@ -678,3 +681,52 @@ def test_settings_do_not_change() -> None:
     """One instance serves many threads."""
     with pytest.raises(ValidationError, match="frozen"):
         load().concurrency = 1  # type: ignore[misc]
+
+
+ODD_VALUES = [
+    *("", " ", "\n", ",", ";", "0", "-1", "1e999", "nan", "None", "true", "maybe", "trace", "hybrid", "*"),
+    *("\u957f", "\udcff", "\x00", "a\nb", "a\r\nX-Evil: 1", "a b", '"a"', "{}", "%s", "${x}", "x" * 5000),
+    *("https://", "https://[", "https://[v1.a]/q", "https://a..b/q", "https://xn--a/q", "http://0/q"),
+    *("//a/q", "http://a/q", "http://a:99999/q", "https://u:p@a/q", "http://localhost/q", "gopher://a"),
+    *("urn:smn:::", "urn:smn:-:p:t", f"urn:smn:{'a' * 64}:p:t", "whsec_", "whsec_!", VMWARE, f"{VMWARE},x"),
+]
+ODD_URLS = st.text("ab1-_.:[]@/xn%", max_size=12).map("https://".__add__)
+LOG_NAMES = [
+    *("AWS_LAMBDA_LOG_LEVEL", "POWERTOOLS_DEV", "POWERTOOLS_DEBUG", "POWERTOOLS_LOGGER_LOG_EVENT"),
+    "POWERTOOLS_LOG_DEDUPLICATION_DISABLED",
+]
+SINKS = {
+    **AWS_KEYS,
+    "CBR_SYNC_SQS_QUEUE_URL": QUEUE,
+    "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01f:backup",
+    "CBR_SYNC_EVENTGRID_CHANNEL_ID": "4b26115b-778e-41ec",
+    "CBR_SYNC_PING_URL": "https://hc-ping.com/x",
+}
+
+
+@hypothesis.settings(deadline=None, max_examples=400)
+@given(
+    name=st.sampled_from([*DOCUMENTED_NAMES, *LOG_NAMES]),
+    value=st.sampled_from(ODD_VALUES) | st.text(max_size=40) | ODD_URLS,
+    others=st.sampled_from([{}, SINKS]),
+)
+def test_an_odd_value_ends_in_its_meaning_its_default_or_a_mistake_by_name(
+    name: str, value: str, others: dict[str, str]
+) -> None:
+    """Whatever a variable of the documentation holds, a run ends in a reply or in an error of ours."""
+    world = World()
+    services = HuaweiServices(world)
+    environ = {**world.environ, **others, name: value}
+    try:
+        reply = world.on_lambda({"trigger": "schedule"}, environ, transport=httpx.MockTransport(services))
+        assert reply["counts"]
+    except SettingsError as error:
+        assert world.started == []
+        # What is in a secret, and whether a header can hold a key, is known after the ping of the beginning.
+        assert {request.url.host for request in services.requests} <= {"hc-ping.com", "localhost"}
+        for mistake in error.mistakes:
+            assert name in mistake.involved or mistake.found == "not set", mistake
+            assert mistake.advice
+    except (EventError, SinkError) as error:
+        # It means what it says: no vaults are named, or the keys are refused.
+        assert (name, value) == ("CBR_SYNC_VAULTS", "") or "APIGW.0301" in str(error)

@@ -97,6 +97,10 @@ def _split_url(text: str, *, may_be_plain: Callable[[str], bool] = _is_loopback)
     # urlsplit takes line ends out without a word.
     if not (has_scheme and has_host and url.port != 0) or "@" in url.netloc or _CONTROL.search(text):
         raise ValueError("not a URL that is called")
+    if "xn--" in host:
+        from idna import decode  # noqa: PLC0415 - what httpx would do with each request
+
+        decode(host)
     return url
 
 
