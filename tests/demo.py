@@ -22,9 +22,9 @@ from rich.table import Table
 
 from cbr_sync.aws.sigv4 import SigV4Auth
 from cbr_sync.clock import Clock
+from cbr_sync.credentials import Credentials
 from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
-from cbr_sync.models import Credentials
-from cbr_sync.settings import webhook_secret
+from cbr_sync.settings import parse_webhook_secret
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
 from support.sample_events import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages, word_of
@@ -124,7 +124,7 @@ def run_event(path: Path, environ: dict[str, str]) -> InvokeResult:
     with SimulatorServer(demo_simulator(Clock().now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
-        event = signed(event, webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
+        event = signed(event, parse_webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
         with redirect_stderr(StringIO()):  # the log has the same messages as the queue
             return play(event, platform_of(path), environ)
 

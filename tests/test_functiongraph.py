@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import SettingsError, SyncUnfinished
 from cbr_sync.functiongraph import FunctionGraphAdapter, handler, initializer
 from cbr_sync.local import LocalFunctionGraphContext
-from cbr_sync.models import Credentials
+from cbr_sync.settings import DOCUMENTED_NAMES
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID
+from support.builders import HuaweiServices
 from support.world import VMWARE, World, webhook_event
 
 INDEX = Path(__file__).parent.parent / "src" / "index.py"
@@ -101,6 +105,41 @@ def test_variables_in_the_user_data_go_first(world: World) -> None:
     adapter = FunctionGraphAdapter(environ, **world.options())
     reply = adapter(TIMER, LocalFunctionGraphContext(world.environ))
     assert reply["counts"] == {"accepted": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedContext(LocalFunctionGraphContext):
+    """A context whose variables are encrypted: nothing else has them. It keeps which were asked for."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def getUserData(self, key: str) -> str | None:  # noqa: N802
+        """An encrypted variable."""
+        self.asked.append(key)
+        return self.environ.get(key)
+
+
+def test_every_documented_variable_may_be_encrypted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The endpoint of SQS and the service's name, the standard variables of others, as well as ours."""
+    services = HuaweiServices(world, (200, {"Successful": [], "Failed": []}))
+    encrypted = {
+        **world.environ,
+        "AWS_ACCESS_KEY_ID": "made-up",
+        "AWS_SECRET_ACCESS_KEY": "made-up",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "CBR_SYNC_SQS_QUEUE_URL": "http://localstack:4566/000000000000/outcomes",
+        "AWS_ENDPOINT_URL_SQS": "http://localstack:4510",
+        "POWERTOOLS_SERVICE_NAME": "encrypted-service",
+        "LOG_LEVEL": "debug",
+    }
+    context = EncryptedContext(encrypted)
+    door = FunctionGraphAdapter({}, world.seams(httpx.MockTransport(services)))
+    assert door(TIMER, context)["counts"] == {"accepted": 1}
+    assert {str(request.url) for request in services.requests} == {"http://localstack:4510/"}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["service"] for line in lines} == {"encrypted-service"}
+    assert logging.getLogger("encrypted-service").level == logging.DEBUG
+    assert set(DOCUMENTED_NAMES) == set(context.asked)
 
 
 def test_apig_gets_the_form_it_needs(world: World) -> None:

@@ -270,7 +270,7 @@ def test_a_signed_webhook_that_cannot_be_read_is_emitted_as_rejected(world: Worl
 
 def test_a_signed_webhook_for_a_vault_that_is_not_allowed_is_forbidden(world: World) -> None:
     """403, and the id that is not allowed."""
-    environ = {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": FILE}
+    environ = {**world.environ, "CBR_SYNC_VAULTS": FILE, "CBR_SYNC_ALLOWED_VAULTS": FILE}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 403
     assert VMWARE in problem(reply)

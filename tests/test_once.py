@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from cbr_sync.aws_lambda import LambdaAdapter
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SyncUnfinished
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext
-from cbr_sync.models import Credentials, rfc3339
+from cbr_sync.models import rfc3339
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import DEFAULT_VAULTS, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, Vault
 from support.builders import Lines, build_sqs_event
@@ -601,7 +602,7 @@ def test_every_hybrid_vault_is_found_and_a_frozen_one_skipped(world: World) -> N
 
 def test_discovery_reaches_no_further_than_allowed(world: World) -> None:
     """Vaults that events may not name are left out."""
-    assert list(run(world, {"vaults": {}}, CBR_SYNC_ALLOWED_VAULTS=FILE)) == [FILE]
+    assert list(run(world, {"vaults": {}}, CBR_SYNC_VAULTS="hybrid", CBR_SYNC_ALLOWED_VAULTS=FILE)) == [FILE]
 
 
 def test_discovery_pages_and_knows_no_limit(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Settings: what an operator may set, what comes of it, and every mistake told at once."""
+"""Settings: what an operator may set, what it means, and every mistake reported at once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,38 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import httpx
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cbr_sync.errors import SettingsError
-from cbr_sync.settings import Settings, queue_region, webhook_secret
-from support.world import FILE, VMWARE, secret_text
+from cbr_sync.errors import EventError, SettingMistake, SettingsError, SinkError
+from cbr_sync.huawei.endpoints import (
+    build_topic_url,
+    find_cbr_endpoint,
+    find_eventgrid_endpoint,
+    find_iam_endpoint,
+    parse_topic_urn,
+)
+from cbr_sync.settings import (
+    DOCUMENTED_NAMES,
+    SECRET_NAMES,
+    Settings,
+    find_queue_endpoint,
+    find_queue_region,
+    parse_webhook_secret,
+)
+from support.builders import HuaweiServices
+from support.world import FILE, VMWARE, World, secret_text
 
 KEYS = {"HUAWEICLOUD_SDK_AK": "made-up", "HUAWEICLOUD_SDK_SK": "made-up"}
 AWS_KEYS = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
 ENOUGH = {"CBR_SYNC_REGION": "cn-north-4", **KEYS, **AWS_KEYS}
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes"
 PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
+SETTING_NAMES = [field.alias or "" for field in Settings.model_fields.values()]
 
 
 def load(**more: str) -> Settings:
@@ -28,15 +46,25 @@ def load(**more: str) -> Settings:
     return Settings.load({**ENOUGH, **more})
 
 
-def mistakes(environ: dict[str, str], **platform: bool) -> tuple[str, ...]:
-    """A line for each mistake; the error's text has them all."""
+def find_mistakes(environ: dict[str, str], **platform: bool) -> tuple[SettingMistake, ...]:
+    """The mistakes in these variables; each says what to do, and names what is set or required."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(environ, **platform)
     assert str(caught.value).splitlines() == [
         "the settings are wrong:",
         *(f"  {line}" for line in caught.value.mistakes),
     ]
+    for mistake in caught.value.mistakes:
+        assert mistake.advice
+        assert (
+            mistake.found == "not set" or environ.keys() & {*mistake.involved} or "not set, " in mistake.found
+        )
     return caught.value.mistakes
+
+
+def mistakes(environ: dict[str, str], **platform: bool) -> tuple[str, ...]:
+    """A line for each mistake."""
+    return tuple(map(str, find_mistakes(environ, **platform)))
 
 
 def test_little_has_to_be_set() -> None:
@@ -104,11 +132,17 @@ def test_little_has_to_be_set() -> None:
         ("sqs_queue_url", QUEUE, QUEUE),
         ("sqs_queue_url", f"{QUEUE}.fifo", f"{QUEUE}.fifo"),
         ("sqs_queue_url", "http://localhost:4566/queue/eu-west-1/0/q", None),
+        ("sqs_queue_url", "http://127.0.0.1:9324/000000000000/q", None),
+        ("sqs_queue_url", "http://elasticmq:9324/000000000000/q.fifo", None),
+        ("sqs_queue_url", "http://localstack:4566/000000000000/q", None),
+        ("sqs_queue_url", "http://localhost.localstack.cloud:4566/000000000000/q", None),
+        ("sqs_queue_url", "http://sqs.eu-west-1.localhost.localstack.cloud:4566/000000000000/q", None),
     ],
 )
 def test_a_good_value_is_taken(name: str, text: str, value: object) -> None:
     """Spaces around it do not count; None stands for the text itself."""
-    assert getattr(load(**{f"CBR_SYNC_{name.upper()}": text}), name) == (text if value is None else value)
+    settings = load(AWS_REGION="eu-west-1", **{f"CBR_SYNC_{name.upper()}": text})
+    assert getattr(settings, name) == (text if value is None else value)
 
 
 NO_ENDPOINTS = [
@@ -207,7 +241,15 @@ def test_an_endpoint_is_scheme_host_and_port(text: str) -> None:
         ),
         *(
             ("SQS_QUEUE_URL", text)
-            for text in ["http://a/b", "https://u:pw@a/b", "https://:pw@a/b", "https://[a/b"]
+            for text in ["http://a.b/c", "https://u:pw@a/b", "https://:pw@a/b", "https://[a/b"]
+        ),
+        *(
+            ("SQS_QUEUE_URL", text)
+            for text in [
+                "http://169.254.169.254/q",
+                "http://2130706433/q",
+                "http://xlocalhost.localstack.cloud/q",
+            ]
         ),
     ],
 )
@@ -255,14 +297,67 @@ def test_an_unknown_name_is_a_mistake(name: str) -> None:
     """A typing error would be a setting that silently does nothing; its value may be a secret."""
     (line,) = mistakes({**ENOUGH, name: "hunter2"})
     assert name.strip() in line
-    assert "unknown key; expected one of CBR_SYNC_REGION, " in line
+    assert "unknown key" in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("CBR_SYNC_VAULT", "did you mean CBR_SYNC_VAULTS?"),
+        ("CBR_SYNC_region", "did you mean CBR_SYNC_REGION?"),
+        ("CBR_SYNC_REGOIN", "did you mean CBR_SYNC_REGION?"),
+        ("CBR_SYNC_", "take it out: no setting has this name"),
+        ("CBR_SYNC_X\n", "take it out: no setting has this name"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_one_that_may_be_meant(name: str, advice: str) -> None:
+    """Or with all that there are, where none is close."""
+    (mistake,) = find_mistakes({**ENOUGH, name: "hunter2"})
+    assert mistake.advice == advice
+    assert mistake.involved == (name,)
+    assert advice.startswith("did") or ", expected one of CBR_SYNC_REGION, " in str(mistake)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED_NAMES)
+def test_an_empty_value_is_as_good_as_unset(name: str) -> None:
+    """Templates leave empty what an operator leaves out."""
+    assert Settings.load({name: "", **ENOUGH}) == load()
+
+
+@pytest.mark.parametrize("name", [*SETTING_NAMES, *SECRET_NAMES, "HUAWEICLOUD_SDK_PROJECT_ID"])
+@pytest.mark.parametrize("blanks", [" ", "\t", "\n \n"])
+def test_blanks_alone_are_a_mistake_by_name(name: str, blanks: str) -> None:
+    """They are no value and not nothing either."""
+    (mistake,) = find_mistakes({**ENOUGH, name: blanks})
+    assert (mistake.name, mistake.found) == (name, "found blanks alone")
+
+
+@pytest.mark.parametrize("name", ["CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS"])
+@pytest.mark.parametrize("text", [",", " , ", ",,\n,"])
+def test_a_list_without_an_entry_is_a_mistake_by_name(name: str, text: str) -> None:
+    """A comma in CBR_SYNC_ALLOWED_VAULTS must not allow all vaults."""
+    (mistake,) = find_mistakes({**ENOUGH, name: text})
+    assert (mistake.name, mistake.found) == (name, f"found {text.strip()!r}")
+
+
+def test_the_vaults_of_timers_lie_inside_the_allowed_ones() -> None:
+    """Else each night would end in a refusal; hybrid means all that are allowed."""
+    other = "9f503152-be96-4e9b-8da2-705d42cf6e07"
+    (mistake,) = find_mistakes(
+        {**ENOUGH, "CBR_SYNC_VAULTS": f"{VMWARE},{FILE},{other}", "CBR_SYNC_ALLOWED_VAULTS": VMWARE.upper()}
+    )
+    assert mistake.name == "CBR_SYNC_VAULTS"
+    assert mistake.found == f"found {FILE} and 1 more, which CBR_SYNC_ALLOWED_VAULTS does not hold"
+    assert mistake.involved == ("CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS")
+    for vaults in (VMWARE, "hybrid", ""):
+        settings = load(CBR_SYNC_VAULTS=vaults, CBR_SYNC_ALLOWED_VAULTS=f"{VMWARE} {FILE}")
+        assert settings.allowed_vaults == (VMWARE, FILE)
 
 
 def test_empty_counts_as_unset() -> None:
     """Templates leave empty what an operator leaves out, be its name known or not."""
-    names = [field.alias or "" for field in Settings.model_fields.values()]
-    empty = dict.fromkeys([*names, "CBR_SYNC_OTHER", "HUAWEICLOUD_SDK_PROJECT_ID"], " ")
+    empty = dict.fromkeys([*SETTING_NAMES, "CBR_SYNC_OTHER", "HUAWEICLOUD_SDK_PROJECT_ID"], "")
     assert Settings.load({**empty, **ENOUGH}) == load()
     assert [line.partition(":")[0] for line in mistakes({**empty, "HUAWEICLOUD_SDK_AK": "a"})] == [
         "CBR_SYNC_REGION",
@@ -310,9 +405,10 @@ def test_the_vendors_name_of_the_project_id_counts_and_is_checked() -> None:
     """Ours goes first; a wrong one would end up in a path."""
     assert load(HUAWEICLOUD_SDK_PROJECT_ID=f" {PROJECT_ID} ").project_id == PROJECT_ID
     assert load(HUAWEICLOUD_SDK_PROJECT_ID=PROJECT_ID, CBR_SYNC_PROJECT_ID="ours").project_id == "ours"
-    (line,) = mistakes({**ENOUGH, "HUAWEICLOUD_SDK_PROJECT_ID": "../v3/evil"})
-    assert line.startswith("CBR_SYNC_PROJECT_ID: found '../v3/evil', expected a project id")
-    assert line.endswith("here or in HUAWEICLOUD_SDK_PROJECT_ID")
+    description = Settings.model_fields["project_id"].description
+    for name in ("CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"):
+        (line,) = mistakes({**ENOUGH, name: "../v3/evil"})
+        assert line == f"{name}: found '../v3/evil', expected {description}"
 
 
 def test_a_queue_needs_the_keys_of_aws() -> None:
@@ -336,9 +432,9 @@ def test_each_region_has_the_vendors_endpoints(vendor: tuple[Any, Any]) -> None:
     assert len(regions) >= 34
     for region_id, region in regions.items():
         settings = load(CBR_SYNC_REGION=region_id)
-        assert [settings.cbr_endpoint] == region.endpoints
         if region_id != "eu-west-101":
-            assert settings.iam_url == iam_endpoint(region_id, "https://iam.myhuaweicloud.com")
+            assert [find_cbr_endpoint(settings)] == region.endpoints
+            assert find_iam_endpoint(settings) == iam_endpoint(region_id, "https://iam.myhuaweicloud.com")
 
 
 @pytest.mark.parametrize(
@@ -346,12 +442,12 @@ def test_each_region_has_the_vendors_endpoints(vendor: tuple[Any, Any]) -> None:
     [
         (
             {"CBR_SYNC_REGION": "eu-west-101"},
-            "https://cbr.eu-west-101.myhuaweicloud.com",
+            "https://cbr.eu-west-101.myhuaweicloud.eu",
             "https://iam.eu-west-101.myhuaweicloud.eu",
         ),
         (
             {"CBR_SYNC_REGION": "eu-west-101", "CBR_SYNC_IAM_ENDPOINT": "https://iam.b"},
-            "https://cbr.eu-west-101.myhuaweicloud.com",
+            "https://cbr.eu-west-101.myhuaweicloud.eu",
             "https://iam.b",
         ),
         (
@@ -369,7 +465,47 @@ def test_each_region_has_the_vendors_endpoints(vendor: tuple[Any, Any]) -> None:
 def test_an_endpoint_goes_before_the_regions(more: dict[str, str], cbr_endpoint: str, iam_url: str) -> None:
     """The vendor's tables may be wrong for a region, as they seem to be for eu-west-101."""
     settings = load(**more)
-    assert (settings.cbr_endpoint, settings.iam_url) == (cbr_endpoint, iam_url)
+    assert (find_cbr_endpoint(settings), find_iam_endpoint(settings)) == (cbr_endpoint, iam_url)
+
+
+@pytest.mark.parametrize(
+    ("region", "cbr", "smn", "eventgrid"),
+    [
+        ("cn-north-4", "com", "com", "com"),
+        ("cn-north-2", "com", "cn", "com"),
+        ("eu-west-101", "eu", "eu", "eu"),
+    ],
+)
+def test_two_regions_have_hosts_of_their_own(region: str, cbr: str, smn: str, eventgrid: str) -> None:
+    """The European sovereign region for all services, cn-north-2 for SMN alone."""
+    settings = load(CBR_SYNC_REGION=region)
+    topic = parse_topic_urn(f"urn:smn:{region}:f841e01f:backup")
+    assert find_cbr_endpoint(settings) == f"https://cbr.{region}.myhuaweicloud.{cbr}"
+    assert find_eventgrid_endpoint(settings) == f"https://eg.{region}.myhuaweicloud.{eventgrid}"
+    assert build_topic_url(settings, topic).startswith(
+        f"https://smn.{region}.myhuaweicloud.{smn}/v2/f841e01f/"
+    )
+
+
+def test_a_topic_is_where_its_urn_says_unless_an_endpoint_is_set() -> None:
+    """Its region and project need not be those of the vaults; so it needs no region of theirs."""
+    urn = "urn:smn:eu-west-0:f841e01f:backup"
+    topic = parse_topic_urn(urn)
+    without_region = {"CBR_SYNC_REGION": "", "CBR_SYNC_ENDPOINT": "https://a", "CBR_SYNC_PROJECT_ID": "p"}
+    path = "/v2/f841e01f/notifications/topics/urn%3Asmn%3Aeu-west-0%3Af841e01f%3Abackup"
+    settings = load(CBR_SYNC_SMN_TOPIC_URN=urn, **without_region)
+    assert build_topic_url(settings, topic) == f"https://smn.eu-west-0.myhuaweicloud.com{path}"
+    settings = load(CBR_SYNC_SMN_TOPIC_URN=urn, CBR_SYNC_SMN_ENDPOINT="https://smn.b")
+    assert build_topic_url(settings, topic) == f"https://smn.b{path}"
+
+
+def test_a_channel_needs_a_region_or_an_endpoint() -> None:
+    """Its id names none."""
+    environ = {**KEYS, "CBR_SYNC_ENDPOINT": "https://a", "CBR_SYNC_PROJECT_ID": "p"}
+    environ["CBR_SYNC_EVENTGRID_CHANNEL_ID"] = "c"
+    assert mistakes(environ) == (
+        "CBR_SYNC_EVENTGRID_ENDPOINT: not set; CBR_SYNC_EVENTGRID_CHANNEL_ID needs it without a region",
+    )
 
 
 @pytest.mark.parametrize(
@@ -380,6 +516,15 @@ def test_an_endpoint_goes_before_the_regions(more: dict[str, str], cbr_endpoint:
         ({"CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.api.aws/1/q"}, "eu-west-1"),
         ({"CBR_SYNC_SQS_QUEUE_URL": "https://eu-west-1.queue.amazonaws.com/1/q"}, "eu-west-1"),
         ({"CBR_SYNC_SQS_QUEUE_URL": "http://localhost:4566/1/q", "AWS_REGION": "us-east-1"}, "us-east-1"),
+        (
+            {"CBR_SYNC_SQS_QUEUE_URL": "http://localhost:4566/queue/eu-west-1/0/q", "AWS_REGION": "x"},
+            "eu-west-1",
+        ),
+        ({"CBR_SYNC_SQS_QUEUE_URL": "http://sqs.eu-west-1.localhost.localstack.cloud:4566/0/q"}, "eu-west-1"),
+        (
+            {"CBR_SYNC_SQS_QUEUE_URL": "http://eu-west-1.queue.localhost.localstack.cloud:4566/0/q"},
+            "eu-west-1",
+        ),
         ({"CBR_SYNC_SQS_QUEUE_URL": "https://evil.com/sqs.eu-west-1.amazonaws.com/q"}, None),
         ({"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-west-2"}, "us-east-1"),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-west-2"}, "us-west-2"),
@@ -390,14 +535,85 @@ def test_the_region_of_a_queue_is_in_its_url_or_the_platforms(
     environ: dict[str, str], region: str | None
 ) -> None:
     """A queue need not be where the function is."""
-    assert queue_region(environ) == region
+    assert find_queue_region(environ.get("CBR_SYNC_SQS_QUEUE_URL", ""), environ) == region
+
+
+@pytest.mark.parametrize(
+    ("more", "endpoint"),
+    [
+        ({}, "https://sqs.eu-west-1.amazonaws.com"),
+        ({"AWS_ENDPOINT_URL": "http://localstack:4566/"}, "http://localstack:4566"),
+        (
+            {
+                "AWS_ENDPOINT_URL": "https://a",
+                "AWS_ENDPOINT_URL_SQS": "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com",
+            },
+            "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com",
+        ),
+        ({"AWS_ENDPOINT_URL": "https://a/sqs/"}, "https://a/sqs"),
+    ],
+)
+def test_the_endpoint_of_a_queue_is_what_the_variables_of_aws_say(
+    more: dict[str, str], endpoint: str
+) -> None:
+    """The one of SQS goes before the one of all services; without either it is the queue's host."""
+    assert load(CBR_SYNC_SQS_QUEUE_URL=QUEUE, **more).sqs_queue_url == QUEUE
+    assert find_queue_endpoint(QUEUE, more) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (
+            {"AWS_ENDPOINT_URL_SQS": "sqs"},
+            "AWS_ENDPOINT_URL_SQS: found 'sqs', expected an https URL (http only",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://sqs.example.com"},
+            "AWS_ENDPOINT_URL: found 'http://sqs.example.com', exp",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "https://u:pw@a"},
+            "AWS_ENDPOINT_URL: found a string of 14 characters, expected",
+        ),
+        (
+            {"AWS_SESSION_TOKEN": "hun ter2"},
+            "AWS_SESSION_TOKEN: found characters that no header can hold; set",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "hunter2\u00e9"},
+            "AWS_ACCESS_KEY_ID: found characters that no header can hold",
+        ),
+        (
+            {"CBR_SYNC_SQS_QUEUE_URL": "http://q/q"},
+            "AWS_REGION: not set, and the queue's URL names no region; set",
+        ),
+        (
+            {"CBR_SYNC_SQS_QUEUE_URL": "http://q/q", "AWS_REGION": "EU West"},
+            "AWS_REGION: found 'EU West', expected a region of AWS such as eu-west-1",
+        ),
+        (
+            {"CBR_SYNC_SQS_QUEUE_URL": "http://q/q", "AWS_DEFAULT_REGION": " "},
+            "AWS_DEFAULT_REGION: found blanks alone, expected a region of AWS such as eu-west-1",
+        ),
+    ],
+)
+def test_a_variable_of_aws_that_a_queue_cannot_use_is_a_mistake_by_name(
+    more: dict[str, str], line: str
+) -> None:
+    """Before anything was synced; without a queue it is nobody's business."""
+    (found,) = mistakes({**ENOUGH, "CBR_SYNC_SQS_QUEUE_URL": QUEUE, **more})
+    assert found.startswith(line)
+    assert "hun" not in found
+    assert "pw" not in found
+    assert load(**{**more, "CBR_SYNC_SQS_QUEUE_URL": ""}).sqs_queue_url is None
 
 
 @pytest.mark.parametrize("size", [24, 64])
 def test_a_webhook_secret_is_base64_with_a_prefix(size: int) -> None:
     """Of 24 to 64 bytes, as the specification says."""
     secret = bytes(range(64, 64 + size))
-    assert webhook_secret(secret_text(secret)) == secret
+    assert parse_webhook_secret(secret_text(secret)) == secret
 
 
 NO_SECRETS = [
@@ -423,7 +639,7 @@ def test_what_is_no_webhook_secret_is_refused_unseen(text: str) -> None:
     with pytest.raises(
         ValueError, match=r"^(not a webhook secret|string argument should contain only ASCII.*)$"
     ):
-        webhook_secret(text)
+        parse_webhook_secret(text)
 
 
 def test_several_secrets_stand_beside_each_other() -> None:
@@ -465,3 +681,52 @@ def test_settings_do_not_change() -> None:
     """One instance serves many threads."""
     with pytest.raises(ValidationError, match="frozen"):
         load().concurrency = 1  # type: ignore[misc]
+
+
+ODD_VALUES = [
+    *("", " ", "\n", ",", ";", "0", "-1", "1e999", "nan", "None", "true", "maybe", "trace", "hybrid", "*"),
+    *("\u957f", "\udcff", "\x00", "a\nb", "a\r\nX-Evil: 1", "a b", '"a"', "{}", "%s", "${x}", "x" * 5000),
+    *("https://", "https://[", "https://[v1.a]/q", "https://a..b/q", "https://xn--a/q", "http://0/q"),
+    *("//a/q", "http://a/q", "http://a:99999/q", "https://u:p@a/q", "http://localhost/q", "gopher://a"),
+    *("urn:smn:::", "urn:smn:-:p:t", f"urn:smn:{'a' * 64}:p:t", "whsec_", "whsec_!", VMWARE, f"{VMWARE},x"),
+]
+ODD_URLS = st.text("ab1-_.:[]@/xn%", max_size=12).map("https://".__add__)
+LOG_NAMES = [
+    *("AWS_LAMBDA_LOG_LEVEL", "POWERTOOLS_DEV", "POWERTOOLS_DEBUG", "POWERTOOLS_LOGGER_LOG_EVENT"),
+    "POWERTOOLS_LOG_DEDUPLICATION_DISABLED",
+]
+SINKS = {
+    **AWS_KEYS,
+    "CBR_SYNC_SQS_QUEUE_URL": QUEUE,
+    "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01f:backup",
+    "CBR_SYNC_EVENTGRID_CHANNEL_ID": "4b26115b-778e-41ec",
+    "CBR_SYNC_PING_URL": "https://hc-ping.com/x",
+}
+
+
+@hypothesis.settings(deadline=None, max_examples=400)
+@given(
+    name=st.sampled_from([*DOCUMENTED_NAMES, *LOG_NAMES]),
+    value=st.sampled_from(ODD_VALUES) | st.text(max_size=40) | ODD_URLS,
+    others=st.sampled_from([{}, SINKS]),
+)
+def test_an_odd_value_ends_in_its_meaning_its_default_or_a_mistake_by_name(
+    name: str, value: str, others: dict[str, str]
+) -> None:
+    """Whatever a variable of the documentation holds, a run ends in a reply or in an error of ours."""
+    world = World()
+    services = HuaweiServices(world)
+    environ = {**world.environ, **others, name: value}
+    try:
+        reply = world.on_lambda({"trigger": "schedule"}, environ, transport=httpx.MockTransport(services))
+        assert reply["counts"]
+    except SettingsError as error:
+        assert world.started == []
+        # What is in a secret, and whether a header can hold a key, is known after the ping of the beginning.
+        assert {request.url.host for request in services.requests} <= {"hc-ping.com", "localhost"}
+        for mistake in error.mistakes:
+            assert name in mistake.involved or mistake.found == "not set", mistake
+            assert mistake.advice
+    except (EventError, SinkError) as error:
+        # It means what it says: no vaults are named, or the keys are refused.
+        assert (name, value) == ("CBR_SYNC_VAULTS", "") or "APIGW.0301" in str(error)

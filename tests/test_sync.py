@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from cbr_sync.clock import Clock
-from cbr_sync.credentials import KeyStates
+from cbr_sync.credentials import Credentials, KeyStates
 from cbr_sync.errors import ApiError, CredentialsRefusedError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.clock import ApiClock
-from cbr_sync.models import Copies, Credentials, Kind, OutcomeError, Status, SyncOutcome, SyncParam, Trigger
+from cbr_sync.models import Copies, Kind, OutcomeError, Status, SyncOutcome, SyncParam, Trigger
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.retry import Retrier, Throttle
 from cbr_sync.sync import Syncer, SyncTask, build_unsent_outcome

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.signing import SdkHmacAuth
-from cbr_sync.models import Credentials
 from cbr_sync.transport import new_request, redact, send
 
 KEYS = Credentials("made-up-access-key", "made-up-secret-key", "made-up-token")

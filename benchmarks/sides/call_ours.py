@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import httpx
 from measured import count, tell_cpu
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import SignedClient
-from cbr_sync.models import Credentials, SyncParam
+from cbr_sync.models import SyncParam
 
 keys = Credentials(os.environ["HUAWEICLOUD_SDK_AK"], os.environ["HUAWEICLOUD_SDK_SK"])
 client = SignedClient(httpx.Client(), keys, now=lambda: datetime.now(UTC), renew=lambda: None)

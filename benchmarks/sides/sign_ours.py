@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import httpx
 from measured import count, tell_cpu
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.signing import SdkHmacAuth
-from cbr_sync.models import Credentials
 
 keys = Credentials(os.environ["HUAWEICLOUD_SDK_AK"], os.environ["HUAWEICLOUD_SDK_SK"])
 auth = SdkHmacAuth(keys, lambda: datetime.now(UTC))

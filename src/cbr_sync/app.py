@@ -9,7 +9,7 @@ import httpx
 
 from cbr_sync.clock import Clock
 from cbr_sync.credentials import KeyStates
-from cbr_sync.errors import SettingsError
+from cbr_sync.errors import SettingMistake, SettingsError
 from cbr_sync.retry import Retrier
 from cbr_sync.tls import tls_context
 
@@ -101,14 +101,18 @@ class App:
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             # Its text may show a proxy's password, so it is not chained either.
-            raise SettingsError([_describe_network_mistake(error, self.environ)]) from None
+            raise SettingsError([_build_network_mistake(error, self.environ)]) from None
 
 
-def _describe_network_mistake(error: Exception, environ: Mapping[str, str]) -> str:
+def _build_network_mistake(error: Exception, environ: Mapping[str, str]) -> SettingMistake:
     """Return which of the variables that httpx and OpenSSL read is wrong, and what is expected there."""
     trust = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
     if trust and isinstance(error, OSError):
-        return f"{trust[0]}: found no certificates, expected a file or a folder of them in PEM"
+        return SettingMistake(trust[0], "found no certificates", expected="a file or a folder of them in PEM")
     named = [name for name in environ if name.upper() in _PROXIES and environ[name]]
-    kind = type(error).__name__
-    return f"{', '.join(named) or 'HTTPS_PROXY'}: no proxy ({kind}), expected a URL such as http://proxy:3128"
+    return SettingMistake(
+        ", ".join(named) or "HTTPS_PROXY",
+        f"no proxy ({type(error).__name__})",
+        expected="a URL such as http://proxy:3128",
+        variables=tuple(named),
+    )

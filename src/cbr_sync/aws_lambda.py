@@ -14,21 +14,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-# Every event needs these two: Lambda starts a function with more of a processor than it runs it with.
-import aws_lambda_powertools  # noqa: F401
-import httpcore  # noqa: F401
+import httpcore  # noqa: F401 - as Powertools, below
 import httpx
 
 from cbr_sync.app import App
 from cbr_sync.clock import Clock
-from cbr_sync.credentials import PlatformValues
-from cbr_sync.errors import SettingsError
+from cbr_sync.credentials import Credentials, PlatformValues
+from cbr_sync.errors import SettingMistake, SettingsError
 from cbr_sync.handler import handle
-from cbr_sync.models import Credentials
-from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.monitoring.logger import import_powertools, make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.run import Context
-from cbr_sync.settings import Settings, webhook_secret
+from cbr_sync.settings import Settings, parse_webhook_secret
+
+# Every event needs it and httpcore: Lambda starts a function with more of a processor than it runs it with.
+import_powertools()
 
 gc.freeze()
 gc.enable()
@@ -147,12 +147,14 @@ def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client
         answer.raise_for_status()
         return _parse_secret(json.loads(answer.json()["SecretString"]))
     except httpx.HTTPStatusError as error:
-        why = f"the secrets extension answers HTTP {error.response.status_code}; check the id and the role"
+        found = f"the secrets extension answers HTTP {error.response.status_code}"
+        remedy = "check the id and the role"
     except httpx.HTTPError as error:
-        why = f"the secrets extension does not answer ({type(error).__name__}); add its layer"
+        found, remedy = f"the secrets extension does not answer ({type(error).__name__})", "add its layer"
     except (ValueError, KeyError, TypeError, AttributeError):
-        why = 'the secret is not of the form {"ak": "...", "sk": "...", "webhook_secret": "whsec_..."}'
-    raise SettingsError([f"CBR_SYNC_SECRET_ID: {why}"])
+        found = 'the secret is not of the form {"ak": "...", "sk": "...", "webhook_secret": "whsec_..."}'
+        remedy = "give it that form"
+    raise SettingsError([SettingMistake("CBR_SYNC_SECRET_ID", found, remedy)])
 
 
 def _parse_secret(secret: dict[str, Any]) -> PlatformValues:
@@ -160,7 +162,7 @@ def _parse_secret(secret: dict[str, Any]) -> PlatformValues:
     credentials = Credentials(secret["ak"].strip(), secret["sk"].strip(), token) if "ak" in secret else None
     words = secret.get("webhook_secret", "").split()
     return PlatformValues(
-        credentials=credentials, webhook_secrets=tuple(webhook_secret(word) for word in words)
+        credentials=credentials, webhook_secrets=tuple(parse_webhook_secret(word) for word in words)
     )
 
 

@@ -1,4 +1,4 @@
-"""The keys that requests are signed with, and where they come from."""
+"""Access keys: what they are, and which of those at hand to sign with."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cbr_sync.errors import SettingsError
-from cbr_sync.models import Credentials
+from cbr_sync.errors import SettingMistake, SettingsError
 from cbr_sync.settings import KEY_NAMES, TOKEN_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cbr_sync.clock import Clock
     from cbr_sync.errors import CredentialsRefusedError
 
 # How long a refused key is not tried again: as long as the API would lock it.
 REFUSED_SECONDS = 300.0
+# The access key and the token are sent in headers; the secret key is only hashed, as UTF-8.
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key with its secret and, for temporary ones, the security token. Its repr shows none."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformValues:
-    """What the platform hands over in one invocation.
+    """What the platform hands over in one invocation, beside the environment.
 
     Attributes:
-        credentials: Keys of the function's agency, or of its secret.
-        project_id: The function's project on Huawei Cloud.
-        webhook_secrets: Further secrets that webhooks may be signed with.
+        credentials: Those of an agency or a secret; they may be temporary, so they are not kept.
+        project_id: The function's own project.
+        webhook_secrets: Those of a secret, decoded.
     """
 
     credentials: Credentials | None = None
@@ -73,25 +83,48 @@ class KeyStates:
         return refusal
 
 
-def find_credentials(environ: Mapping[str, str], platform_values: PlatformValues) -> Credentials:
+def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Credentials:
     """Return the keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
 
+    Args:
+        environ: The function's environment.
+        values: What the platform hands over in this invocation.
+
     Raises:
-        SettingsError: There are none, or they cannot stand in a header.
+        SettingsError: There are none, or they cannot be used; it shows nothing of them.
     """
-    sdk, samples = (_read_pair(environ, *names) for names in KEY_NAMES)
-    credentials = sdk or platform_values.credentials or samples
+    names = (*KEY_NAMES[0], TOKEN_NAME)
+    credentials = _read_credentials(environ, *names)
+    if credentials is None and values.credentials:
+        names, credentials = (
+            ("the access key of the platform", "its secret key", "its security token"),
+            values.credentials,
+        )
     if credentials is None:
-        names = ", ".join(KEY_NAMES[0])
-        raise SettingsError([f"{names}: not set, and the platform hands over no keys; set both"])
-    if not all(_HEADER_VALUE.fullmatch(part) for part in (credentials.access_key, credentials.token or "-")):
-        raise SettingsError(["the access key or the security token holds characters that no header can"])
+        names = (*KEY_NAMES[1], "")
+        credentials = _read_credentials(environ, *names)
+    if credentials is None:
+        found = "not set, and the platform hands over no keys"
+        raise SettingsError(
+            [SettingMistake(", ".join(KEY_NAMES[0]), found, "set both", variables=KEY_NAMES[0])]
+        )
+    if mistakes := list(_find_unusable(credentials, names)):
+        raise SettingsError(mistakes)
     return credentials
 
 
-def _read_pair(environ: Mapping[str, str], ak_name: str, sk_name: str) -> Credentials | None:
-    access_key, secret_key = environ.get(ak_name, "").strip(), environ.get(sk_name, "").strip()
-    if not (access_key and secret_key):
-        return None
-    token = environ.get(TOKEN_NAME, "").strip() if ak_name == KEY_NAMES[0][0] else ""
-    return Credentials(access_key, secret_key, token or None)
+def _read_credentials(
+    environ: Mapping[str, str], ak_name: str, sk_name: str, token_name: str
+) -> Credentials | None:
+    access_key, secret_key, token = (environ.get(name, "").strip() for name in (ak_name, sk_name, token_name))
+    return Credentials(access_key, secret_key, token or None) if access_key and secret_key else None
+
+
+def _find_unusable(credentials: Credentials, names: tuple[str, str, str]) -> Iterator[SettingMistake]:
+    ak_name, sk_name, token_name = names
+    remedy = "set it again, to the key and nothing else"
+    for name, value in ((ak_name, credentials.access_key), (token_name, credentials.token)):
+        if value is not None and not _HEADER_VALUE.fullmatch(value):
+            yield SettingMistake(name, "found characters that no header can hold", remedy)
+    if _SURROGATE.search(credentials.secret_key):
+        yield SettingMistake(sk_name, "found bytes that are not UTF-8", remedy)

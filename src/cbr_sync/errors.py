@@ -19,7 +19,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +30,50 @@ class CbrSyncError(Exception):
     """The root of all errors of this package; its text is safe to log and to show."""
 
 
+class SettingMistake(NamedTuple):
+    """One mistake in the settings; ``str()`` gives it on one line.
+
+    Attributes:
+        name: The variable, several of them joined by ``", "``, or an entry of one (``CBR_SYNC_VAULTS[1]``).
+        found: What was found there, in words that show no secret: ``found 'many'``, ``not set``.
+        remedy: What to do about it; empty where ``expected`` says enough.
+        expected: What the variable may hold; empty where it is not the value that is wrong.
+        variables: The variables to take out to be rid of the mistake, where ``name`` is not just that.
+    """
+
+    name: str
+    found: str
+    remedy: str = ""
+    expected: str = ""
+    variables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The mistake on one line: name, what was found, what was expected, what to do."""
+        expected = f", expected {self.expected}" if self.expected else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.name}: {self.found}{expected}{remedy}"
+
+    @property
+    def advice(self) -> str:
+        """What to do, whether or not it follows from what was expected."""
+        return self.remedy or f"set it to {self.expected}"
+
+    @property
+    def involved(self) -> tuple[str, ...]:
+        """The variables without which the mistake would not be there."""
+        return self.variables or (self.name,)
+
+
 class SettingsError(CbrSyncError):
     """The configuration is wrong.
 
-    ``mistakes`` holds one line for each, beginning with the setting's name.
+    Attributes:
+        mistakes: Every mistake that was found.
     """
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
+    def __init__(self, mistakes: Sequence[SettingMistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n  ".join(["the settings are wrong:", *self.mistakes]))
+        super().__init__("\n  ".join(["the settings are wrong:", *map(str, self.mistakes)]))
 
 
 class EventError(CbrSyncError):

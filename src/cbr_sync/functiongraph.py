@@ -15,12 +15,11 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from cbr_sync.app import App
-from cbr_sync.credentials import PlatformValues
+from cbr_sync.credentials import Credentials, PlatformValues
 from cbr_sync.handler import handle
-from cbr_sync.models import Credentials
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.run import Context
-from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, Settings
+from cbr_sync.settings import DOCUMENTED_NAMES, Settings
 
 gc.freeze()
 gc.enable()
@@ -37,14 +36,6 @@ if TYPE_CHECKING:
 
 # The platform's default where RUNTIME_TIMEOUT is not to be had.
 _DEFAULT_TIMEOUT_SECONDS = 3.0
-_OTHER_NAMES = (
-    *(name for pair in KEY_NAMES for name in pair),
-    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
-    "HUAWEICLOUD_SDK_PROJECT_ID",
-    *AWS_KEY_NAMES,
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-)
 
 
 class FunctionGraphContext(Protocol):
@@ -112,7 +103,7 @@ class FunctionGraphAdapter:
             remaining_seconds=_read_remaining_seconds(context, self._environ),
             app=lambda: self._open_app(context),
             read_platform_values=lambda: _read_platform_values(context),
-            logger=make_logger(self._environ),
+            logger=make_logger(_add_user_data(self._environ, context)),
             on_result=self._on_result,
         )
         return handle(event, run_context)
@@ -129,7 +120,7 @@ class FunctionGraphAdapter:
             self._app = App(
                 settings,
                 environ,
-                make_logger(self._environ),
+                make_logger(environ),
                 clock=self._clock,
                 transport=self._transport,
                 on_progress=self._on_progress,
@@ -139,8 +130,7 @@ class FunctionGraphAdapter:
 
 def _add_user_data(environ: Mapping[str, str], context: FunctionGraphContext) -> dict[str, str]:
     """The environment, with what getUserData has in front: encrypted variables stand only there."""
-    names = {field.alias for field in Settings.model_fields.values() if field.alias}.union(_OTHER_NAMES)
-    user_data = {name: value for name in sorted(names) if (value := context.getUserData(name))}
+    user_data = {name: value for name in DOCUMENTED_NAMES if (value := context.getUserData(name))}
     return {**environ, **user_data}
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from cbr_sync.aws_lambda import LambdaAdapter
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import CbrSyncError, WebhookRefusedError
 from cbr_sync.functiongraph import FunctionGraphAdapter
-from cbr_sync.models import Credentials, Kind
+from cbr_sync.models import Kind
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.triggers import signature

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -17,15 +16,10 @@ from pydantic import (
     PlainSerializer,
     StrictBool,
     StrictStr,
-    ValidationError,
     WithJsonSchema,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_NAME_SHOWN = 64
 
 
 def rfc3339(moment: datetime) -> str:
@@ -39,13 +33,18 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def is_vault_id(value: object) -> TypeGuard[str]:
+    """Whether this is a vault id: those of CBR are UUIDs with hyphens."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
 def vault_id(value: object) -> str:
     """A vault id, lower-cased; ids of CBR are UUIDs.
 
     Raises:
         ValueError: the value is not a string that holds a UUID with hyphens.
     """
-    if isinstance(value, str) and _UUID.fullmatch(value):
+    if is_vault_id(value):
         return value.lower()
     raise ValueError("not a UUID")
 
@@ -176,62 +175,3 @@ class SyncOutcome(Frozen):
     started_at: Timestamp
     duration_seconds: float
     trigger: Trigger
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An access key with its secret and, for temporary ones, the security token. Its repr shows none."""
-
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-
-
-def found(value: object) -> str:
-    """What a rejected value is, in words, without its content: a payload may hold anything."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return "a number"
-        case "":
-            return "an empty string"
-        case str():
-            return f"a string of {len(value)} characters"
-        case list() | tuple():
-            return f"a list of {len(value)}"
-        case dict():
-            return "an object"
-        case _:
-            return f"a {type(value).__name__}"
-
-
-def name(key: object) -> str:
-    """A key as it can be shown: printable, and cut where it is overlong."""
-    text = key if isinstance(key, str) and key.isidentifier() else repr(key)
-    return text if len(text) <= _NAME_SHOWN else text[:_NAME_SHOWN] + "…"
-
-
-def explain(
-    error: ValidationError,
-    expected: Mapping[str, str],
-    describe: Callable[[str, object], str] = lambda _key, value: found(value),
-) -> list[str]:
-    """One line for each mistake: the key, what was found and what was expected.
-
-    ``expected`` tells by key what stands there; a key that is not in it is an unknown one. ``describe``
-    puts a key's rejected value into words.
-    """
-    lines = []
-    for mistake in error.errors(include_url=False, include_context=False):
-        keys = [part for part in mistake["loc"] if isinstance(part, str)]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{name(part)}" for part in mistake["loc"])
-        known = next((key for key in reversed(keys) if key in expected), None)
-        if mistake["type"] == "extra_forbidden" or known is None:
-            lines.append(f"{where.lstrip('.')}: unknown key; expected one of {', '.join(expected)}")
-        else:
-            was = "nothing" if mistake["type"] == "missing" else describe(known, mistake["input"])
-            lines.append(f"{where.lstrip('.')}: found {was}, expected {expected[known]}")
-    return lines

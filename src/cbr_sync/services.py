@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
-
-import httpx
+from urllib.parse import urlsplit
 
 from cbr_sync.credentials import find_credentials
 from cbr_sync.errors import ApiError, SettingsError, SinkError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import ProjectClient, SignedClient
 from cbr_sync.huawei.clock import ApiClock
+from cbr_sync.huawei.endpoints import find_cbr_endpoint, find_iam_endpoint
 from cbr_sync.retry import Throttle
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cbr_sync.app import App
-    from cbr_sync.credentials import PlatformValues
+    from cbr_sync.credentials import Credentials, PlatformValues
     from cbr_sync.huawei.cbr import Vault
-    from cbr_sync.models import Credentials, SyncOutcome, Trigger, VaultSelector
+    from cbr_sync.models import SyncOutcome, Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
     from cbr_sync.results import RunResult
     from cbr_sync.sinks.messages import CloudEvent
@@ -163,7 +163,7 @@ class Services:
     def source(self) -> str:
         """The CloudEvents source, ``/cbr/{region}/{project_id}``."""
         settings = self.app.settings
-        region = settings.region or httpx.URL(settings.cbr_endpoint).host
+        region = settings.region or urlsplit(find_cbr_endpoint(settings)).hostname
         return f"/cbr/{region}/{self._known_project_id or 'unknown'}"
 
     @cached_property
@@ -174,7 +174,7 @@ class Services:
             ApiError: The project is not known.
             SettingsError: There are no credentials.
         """
-        endpoint = self.app.settings.cbr_endpoint
+        endpoint = find_cbr_endpoint(self.app.settings)
         return Cbr(
             self._client,
             endpoint=endpoint,
@@ -185,17 +185,19 @@ class Services:
             logger=self.app.logger,
         )
 
-    def build_project_client(self) -> ProjectClient:
-        """Return a client of the project for a sink; one service's throttling is not another's.
+    def build_project_client(self, project_id: str | None = None) -> ProjectClient:
+        """Return a client of a project for a sink; one service's throttling is not another's.
+
+        Args:
+            project_id: The invocation's own, if left out.
 
         Raises:
             SinkError: The project is not known, or there are no credentials.
         """
         try:
-            project_id = self._find_project_id()
             return ProjectClient(
                 self._client,
-                project_id,
+                project_id or self._find_project_id(),
                 retrier=self.app.retrier,
                 throttle=Throttle(self.app.clock),
                 timeout_seconds=self._limit,
@@ -231,7 +233,7 @@ class Services:
                 partial(
                     find_project_id,
                     self._client,
-                    settings.iam_url,
+                    find_iam_endpoint(settings),
                     settings.region or "",
                     timeout_seconds=partial(self._limit, self._work_deadline),
                 ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,94 +19,132 @@ from pydantic import (
     ValidationError,
 )
 
-from cbr_sync.errors import SettingsError
-from cbr_sync.models import VaultId, explain, found, vault_id
+from cbr_sync.errors import SettingMistake, SettingsError
+from cbr_sync.models import VaultId, is_vault_id, vault_id
+from cbr_sync.validation import describe_value, find_rejected_values, format_key, mask_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 PREFIX = "CBR_SYNC_"
 HYBRID = "hybrid"  # in CBR_SYNC_VAULTS: every hybrid vault
 # The vendor's SDK's names, then those of the samples on the API page.
 KEY_NAMES = (("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"), ("CLOUD_SDK_AK", "CLOUD_SDK_SK"))
 TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a name; beside temporary keys
-_AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 AWS_KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-_SHOWN = 32
+AWS_TOKEN_NAME = "AWS_SESSION_TOKEN"  # noqa: S105 - a name
+# The secrets among the variables of others; ours are secret by the types of their fields.
+SECRET_NAMES = (*KEY_NAMES[0], TOKEN_NAME, *KEY_NAMES[1], *AWS_KEY_NAMES, AWS_TOKEN_NAME)
+_PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"
+_QUEUE_NAME = "CBR_SYNC_SQS_QUEUE_URL"
+_AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_AWS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+_PROXY_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_MAX_SHOWN_LENGTH = 32
+_BLANKS = "blanks alone"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LOCALSTACK = "localhost.localstack.cloud"  # a public name of 127.0.0.1; so are those below it
 _SECRET_BYTES = range(24, 65)
-_HOST = re.compile(r"[\w.:-]+", re.ASCII)
+_HOST = re.compile(r"[\w.-]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_IPV6 = re.compile(r"[0-9a-f:.]+")
+_URL_PATH = re.compile(r"(?:/[\w.~-]+)*/?", re.ASCII)
+_SINGLE_LABEL = re.compile(r"[a-z][\w-]*", re.ASCII)
+_AWS_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _QUEUE_REGION = re.compile(
-    r"(?:(?:.*\.)?sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:amazonaws|api|vpce)\."
+    r"(?:(?:.*\.)?sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\."
+    r"(?:(?:amazonaws|api|vpce)\.|localhost\.localstack\.cloud)"
 )
-
-# Regions with an IAM endpoint of their own; the others use the global one.
-# Source: huaweicloudsdkcore 3.1.219, auth/endpoint.py.
-_IAM_REGIONS = {
-    *(f"ap-southeast-{number}" for number in range(1, 5)),
-    *(f"cn-east-{number}" for number in range(2, 6)),
-    *(f"cn-north-{number}" for number in (1, 2, 4, 9, 12)),
-    *("ae-ad-1", "af-south-1", "cn-south-1", "cn-south-2", "cn-southwest-2", "eu-west-0", "la-north-2"),
-    *(
-        "la-south-2",
-        "me-east-1",
-        "my-kualalumpur-1",
-        "na-mexico-1",
-        "ru-moscow-1",
-        "sa-brazil-1",
-        "tr-west-1",
-    ),
-}
+# Source: LocalStack's documentation of SQS, "Queue URLs", strategy "path".
+_LOCALSTACK_REGION = re.compile(r"/queue/([a-z0-9-]+)/[0-9]+/")
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
-def _words(value: object) -> object:
-    return value.replace(",", " ").split() if isinstance(value, str) else value
+def _split_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if words := value.replace(",", " ").split():
+        return words
+    raise ValueError("a list without an entry")
 
 
-def _vault_or_hybrid(value: object) -> str:
+def _parse_vault_or_hybrid(value: object) -> str:
     return HYBRID if value == HYBRID else vault_id(value)
 
 
-def _scope(vaults: tuple[str, ...]) -> tuple[str, ...]:
+def _check_scope(vaults: tuple[str, ...]) -> tuple[str, ...]:
     if HYBRID in vaults and len(vaults) > 1:
         raise ValueError("hybrid is all of them")
     return vaults
 
 
-def _endpoint(value: object) -> str:
-    """An https URL without anything but host and port; http is for loopback alone."""
-    url = urlsplit(str(value))
-    secure = url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK)
-    if not (secure and _HOST.fullmatch(url.hostname or "") and url.port != 0) or "@" in url.netloc:
-        raise ValueError("not an endpoint")
+def _is_loopback(host: str) -> bool:
+    return host in _LOOPBACK
+
+
+def _is_local(host: str) -> bool:
+    """Whether this is how the emulators of SQS are reached: LocalStack, ElasticMQ, moto."""
+    below_localstack = host == _LOCALSTACK or host.endswith(f".{_LOCALSTACK}")
+    return _is_loopback(host) or below_localstack or bool(_SINGLE_LABEL.fullmatch(host))
+
+
+def _split_url(text: str, *, may_be_plain: Callable[[str], bool] = _is_loopback) -> SplitResult:
+    """Split a URL of https, or of http where the host may be reached in the clear."""
+    url = urlsplit(text)
+    host = url.hostname or ""
+    has_scheme = url.scheme == "https" or (url.scheme == "http" and may_be_plain(host))
+    has_host = (_IPV6 if url.netloc.startswith("[") else _HOST).fullmatch(host)
+    # urlsplit takes line ends out without a word.
+    if not (has_scheme and has_host and url.port != 0) or "@" in url.netloc or _CONTROL.search(text):
+        raise ValueError("not a URL that is called")
+    if "xn--" in host:
+        from idna import decode  # noqa: PLC0415 - what httpx would do with each request
+
+        decode(host)
+    return url
+
+
+def _parse_endpoint(value: object) -> str:
+    url = _split_url(str(value))
     if url.path.strip("/") or url.query or url.fragment:
         raise ValueError("not an endpoint")
     return f"{url.scheme}://{url.netloc}"
 
 
-def _queue_url(value: object) -> str:
-    url = urlsplit(str(value))
-    _endpoint(f"{url.scheme}://{url.netloc}")
+def parse_queue_url(value: object) -> str:
+    """Return the URL of a queue of SQS, or of an emulator that runs nearby.
+
+    Raises:
+        ValueError: It is no such URL.
+    """
+    url = _split_url(str(value), may_be_plain=_is_local)
     if not re.fullmatch(r"/(?:[\w.-]+/)*[\w-]+(?:\.fifo)?", url.path) or url.query or url.fragment:
         raise ValueError("not a queue URL")
     return url.geturl()
 
 
-def _ping_url(value: object) -> str:
-    url = urlsplit(str(value))
-    _endpoint(f"{url.scheme}://{url.netloc}")
-    if not re.fullmatch(r"(?:/[\w.~-]+)*/?", url.path, re.ASCII) or url.query or url.fragment:
+def _is_aws_endpoint(text: str) -> bool:
+    try:
+        url = _split_url(text, may_be_plain=_is_local)
+    except ValueError:
+        return False
+    return not (url.query or url.fragment) and _URL_PATH.fullmatch(url.path) is not None
+
+
+def _parse_ping_url(value: object) -> str:
+    url = _split_url(str(value))
+    if not _URL_PATH.fullmatch(url.path) or url.query or url.fragment:
         raise ValueError("not a ping URL")
     return url.geturl().rstrip("/")
 
 
-def webhook_secret(text: str) -> bytes:
-    """The key inside a ``whsec_...`` secret: base64 of 24 to 64 bytes.
+def parse_webhook_secret(text: str) -> bytes:
+    """Return the key inside a ``whsec_...`` secret: base64 of 24 to 64 bytes.
 
     Source: Standard Webhooks 1.0.0, section "Signature scheme".
 
     Raises:
-        ValueError: the text is not such a secret; it does not show the secret.
+        ValueError: The text is not such a secret; the error does not show it.
     """
     prefix, _, encoded = text.partition("whsec_")
     try:
@@ -118,23 +156,31 @@ def webhook_secret(text: str) -> bytes:
     return key
 
 
-def _webhook_secrets(value: object) -> tuple[bytes, ...]:
-    return tuple(webhook_secret(word) for word in str(value).split())
+def _parse_webhook_secrets(value: object) -> tuple[bytes, ...]:
+    return tuple(parse_webhook_secret(word) for word in str(value).split())
 
 
-Endpoint = Annotated[str, BeforeValidator(_endpoint)]
-VaultIds = Annotated[tuple[VaultId, ...], BeforeValidator(_words)]
+Endpoint = Annotated[str, BeforeValidator(_parse_endpoint)]
+VaultIds = Annotated[tuple[VaultId, ...], BeforeValidator(_split_list)]
 Scope = Annotated[
-    tuple[Annotated[str, BeforeValidator(_vault_or_hybrid)], ...],
-    BeforeValidator(_words),
-    AfterValidator(_scope),
+    tuple[Annotated[str, BeforeValidator(_parse_vault_or_hybrid)], ...],
+    BeforeValidator(_split_list),
+    AfterValidator(_check_scope),
 ]
 _ENDPOINT = "an https URL of scheme, host and port (http on loopback only)"
 _VAULT_IDS = "vault ids (UUIDs) separated by commas"
+_PLAIN_HOSTS = f"http only to loopback, to hosts of one label and to {_LOCALSTACK}"
+_QUEUE_URL = (
+    f"the URL of a queue, as in https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes ({_PLAIN_HOSTS})"
+)
 
 
 class Settings(BaseModel):
-    """What the operator decided; each field's alias is the variable, its description what it may hold."""
+    """What the operator decided.
+
+    Each field's alias is its variable, its description says what that may hold, and its type whether it is
+    secret: the value of a ``SecretStr`` or ``SecretBytes`` is shown nowhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -150,10 +196,7 @@ class Settings(BaseModel):
         default=None,
         alias="CBR_SYNC_PROJECT_ID",
         pattern=r"^[0-9A-Za-z_-]{1,64}$",
-        description=(
-            "a project id (32 hexadecimal digits, shown under My Credentials in the console), "
-            "here or in HUAWEICLOUD_SDK_PROJECT_ID"
-        ),
+        description="a project id (32 hexadecimal digits, shown under My Credentials in the console)",
     )
     secret_id: str | None = Field(
         default=None,
@@ -194,7 +237,7 @@ class Settings(BaseModel):
         le=100,
         description="a whole number from 1 to 100",
     )
-    webhook_secrets: Annotated[tuple[SecretBytes, ...], BeforeValidator(_webhook_secrets)] = Field(
+    webhook_secrets: Annotated[tuple[SecretBytes, ...], BeforeValidator(_parse_webhook_secrets)] = Field(
         default=(),
         alias="CBR_SYNC_WEBHOOK_SECRET",
         description="secrets separated by spaces, each whsec_ and base64 of 24 to 64 bytes",
@@ -202,16 +245,13 @@ class Settings(BaseModel):
     webhook_auth: Literal["signature", "platform"] = Field(
         default="signature", alias="CBR_SYNC_WEBHOOK_AUTH", description="signature or platform"
     )
-    sqs_queue_url: Annotated[str, BeforeValidator(_queue_url)] | None = Field(
-        default=None,
-        alias="CBR_SYNC_SQS_QUEUE_URL",
-        description="the URL of a queue, as in https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes",
+    sqs_queue_url: Annotated[str, BeforeValidator(parse_queue_url)] | None = Field(
+        default=None, alias="CBR_SYNC_SQS_QUEUE_URL", description=_QUEUE_URL
     )
-
     smn_topic_urn: str | None = Field(
         default=None,
         alias="CBR_SYNC_SMN_TOPIC_URN",
-        pattern=r"^urn:smn:[a-z0-9-]+:[0-9A-Za-z]+:[0-9A-Za-z_-]+$",
+        pattern=r"^urn:smn:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[0-9A-Za-z]{1,64}:[0-9A-Za-z_-]{1,255}$",
         description="the URN of a topic, as in urn:smn:cn-north-4:<project id>:backup",
     )
     smn_endpoint: Endpoint | None = Field(default=None, alias="CBR_SYNC_SMN_ENDPOINT", description=_ENDPOINT)
@@ -228,107 +268,240 @@ class Settings(BaseModel):
         default=None, alias="CBR_SYNC_EVENTGRID_ENDPOINT", description=_ENDPOINT
     )
     # Whoever knows it may ping, so it is a secret.
-    ping_url: Annotated[SecretStr, BeforeValidator(_ping_url)] | None = Field(
+    ping_url: Annotated[SecretStr, BeforeValidator(_parse_ping_url)] | None = Field(
         default=None,
         alias="CBR_SYNC_PING_URL",
         description="an https URL without query, as in https://hc-ping.com/<uuid>",
     )
 
-    @property
-    def smn_url(self) -> str:
-        """Where SMN answers: as set, or the region's; two regions have a domain of their own."""
-        # Source: huaweicloudsdksmn, region/smn_region.py.
-        domain = {"cn-north-2": "cn", "eu-west-101": "eu"}.get(self.region or "", "com")
-        return self.smn_endpoint or f"https://smn.{self.region}.myhuaweicloud.{domain}"
-
-    @property
-    def eventgrid_url(self) -> str:
-        """Where EventGrid answers: as set, or the region's. Source: huaweicloudsdkeg, region/eg_region.py."""
-        domain = "eu" if self.region == "eu-west-101" else "com"
-        return self.eventgrid_endpoint or f"https://eg.{self.region}.myhuaweicloud.{domain}"
-
-    @property
-    def cbr_endpoint(self) -> str:
-        """Where CBR answers: as set, or the region's. Source: huaweicloudsdkcbr 3.1.219, cbr_region.py."""
-        return self.endpoint or f"https://cbr.{self.region}.myhuaweicloud.com"
-
-    @property
-    def iam_url(self) -> str:
-        """Where IAM answers: as set, the region's, or the global one."""
-        # Source of the exception: huaweicloudsdkiam, region/iam_region.py.
-        if self.region == "eu-west-101":
-            return self.iam_endpoint or "https://iam.eu-west-101.myhuaweicloud.eu"
-        host = f"iam.{self.region}" if self.region in _IAM_REGIONS else "iam"
-        return self.iam_endpoint or f"https://{host}.myhuaweicloud.com"
-
     @classmethod
     def load(
         cls, environ: Mapping[str, str], *, credentials_given: bool = False, project_id_given: bool = False
     ) -> Self:
-        """The settings in these variables; empty ones count as unset.
+        """Read the settings from these variables; an empty one is as good as unset.
 
-        ``credentials_given`` and ``project_id_given`` say that the platform hands these over.
+        Args:
+            environ: The function's environment; what has nothing to do with cbr-sync may stand there too.
+            credentials_given: Whether the platform hands over keys.
+            project_id_given: Whether the platform hands over the project id.
+
+        Returns:
+            The settings, whole and checked.
 
         Raises:
-            SettingsError: with every mistake, by name.
+            SettingsError: With every mistake there is.
         """
-        given = {
-            key: text for key, value in environ.items() if key.startswith(PREFIX) and (text := value.strip())
-        }
-        if project_id := environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip():
-            given.setdefault("CBR_SYNC_PROJECT_ID", project_id)
-        mistakes = _missing(environ, credentials_given=credentials_given, project_id_given=project_id_given)
+        given = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and value}
+        if project_id := environ.get(_SDK_PROJECT_ID_NAME, "").strip():
+            given.setdefault(_PROJECT_ID_NAME, project_id)
+        blank = list(_find_blanks(environ, cls._descriptions()))
+        for mistake in blank:
+            given.pop(mistake.name, None)
+        mistakes = [
+            *_find_missing(environ, credentials_given=credentials_given, project_id_given=project_id_given),
+            *blank,
+            *_find_excluded_vaults(given),
+        ]
+        if queue_url := given.get(_QUEUE_NAME):
+            # A wrong URL is among the rejected values already.
+            found = find_queue_mistakes(queue_url, environ)
+            mistakes += [mistake for mistake in found if mistake.name != _QUEUE_NAME]
         settings = None
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            expected = {field.alias or "": field.description or "" for field in cls.model_fields.values()}
-            mistakes += explain(error, expected, _shown)
+            mistakes += cls._explain(error, environ)
         if settings is None or mistakes:
             raise SettingsError(mistakes)
         return settings
 
+    @classmethod
+    def secret_names(cls) -> frozenset[str]:
+        """Return the variables whose values nothing may show: ours by their types, all others by a table."""
+        own = (field.alias or "" for field in cls.model_fields.values() if _is_secret(field.annotation))
+        return frozenset((*own, *SECRET_NAMES))
 
-def service_name(environ: Mapping[str, str]) -> str:
-    """What log lines and metrics bear as their service."""
-    return environ.get("POWERTOOLS_SERVICE_NAME") or "cbr-sync"
+    @classmethod
+    def _descriptions(cls) -> dict[str, str]:
+        return {field.alias or "": field.description or "" for field in cls.model_fields.values()}
+
+    @classmethod
+    def _explain(cls, error: ValidationError, environ: Mapping[str, str]) -> Iterator[SettingMistake]:
+        """Yield a mistake for each value that was rejected, under the name of the variable that is set."""
+        expected, secret_names = cls._descriptions(), cls.secret_names()
+        for rejected in find_rejected_values(error, expected):
+            name = str(rejected.root)
+            if rejected.key is None:
+                yield _explain_unknown(name, list(expected))
+                continue
+            if name in secret_names:
+                found = describe_value(rejected.value)
+            else:
+                found = _show_value(rejected.value, environ, secret_names)
+            path, variable = rejected.path, name
+            if name == _PROJECT_ID_NAME and not environ.get(name):
+                path = variable = _SDK_PROJECT_ID_NAME
+            yield SettingMistake(path, f"found {found}", expected=expected[name], variables=(variable,))
 
 
-def queue_region(environ: Mapping[str, str]) -> str | None:
-    """The AWS region of the queue: as its URL says, else the platform's; None where neither tells."""
-    match = _QUEUE_REGION.match(urlsplit(environ.get("CBR_SYNC_SQS_QUEUE_URL", "").strip()).netloc)
-    named = match and (match[1] or match[2])
-    return named or next(filter(None, map(environ.get, _AWS_REGION_NAMES)), None)
+# Every variable in the documentation, ours and the standard ones; a platform that keeps variables outside of
+# the environment is asked for each of them.
+DOCUMENTED_NAMES = (
+    *(field.alias or "" for field in Settings.model_fields.values()),
+    *SECRET_NAMES,
+    *(_SDK_PROJECT_ID_NAME, *_AWS_REGION_NAMES, *_AWS_ENDPOINT_NAMES),
+    *(*_PROXY_NAMES, *(name.lower() for name in _PROXY_NAMES), "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("LOG_LEVEL", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_LOGGER_SAMPLE_RATE", "POWERTOOLS_SERVICE_NAME"),
+    *("POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_METRICS_DISABLED"),
+)
 
 
-def _shown(key: str, value: object) -> str:
-    """A short wrong value is shown as it is, unless it is a secret or may hold a password."""
-    if "SECRET" in key or "PING" in key or not isinstance(value, str) or len(value) > _SHOWN:
-        return found(value)
-    return found(value) if "@" in value or "whsec" in value else repr(value)
+def find_secret_values(environ: Mapping[str, str], secret_names: Collection[str]) -> set[str]:
+    """Return the secrets in these variables: whole values, and the words of those that hold several."""
+    values = [environ.get(name, "").strip() for name in secret_names]
+    return {secret for value in values for secret in (value, *value.split()) if secret}
 
 
-def _missing(environ: Mapping[str, str], *, credentials_given: bool, project_id_given: bool) -> list[str]:
-    """What is needed and not there; a line for each, by name."""
-    has = {key for key, value in environ.items() if value.strip()}
-    lines = []
+def find_queue_region(queue_url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the AWS region of a queue: as its URL says, else the platform's; None where neither does."""
+    url = urlsplit(queue_url)
+    match = _QUEUE_REGION.match(url.netloc) or _LOCALSTACK_REGION.match(url.path)
+    return next(filter(None, match.groups())) if match else _read_first(_AWS_REGION_NAMES, environ)[1] or None
+
+
+def find_queue_endpoint(queue_url: str, environ: Mapping[str, str]) -> str:
+    """Return where the requests of a queue go: as the variables of AWS say, else to the queue's own host."""
+    url = urlsplit(queue_url)
+    endpoint = _read_first(_AWS_ENDPOINT_NAMES, environ)[1]
+    return endpoint.rstrip("/") or f"{url.scheme}://{url.netloc}"
+
+
+def find_queue_mistakes(
+    queue_url: str, environ: Mapping[str, str], name: str = _QUEUE_NAME
+) -> list[SettingMistake]:
+    """Find what keeps the requests of a queue from being signed and sent.
+
+    Args:
+        queue_url: The URL of the queue.
+        environ: The function's environment, with the variables of AWS.
+        name: What the queue is called in the mistakes.
+
+    Returns:
+        A mistake for the URL and for each variable that is missing or cannot be used.
+    """
+    try:
+        region = find_queue_region(parse_queue_url(queue_url), {})
+    except ValueError:
+        found = f"found {_show_value(queue_url, environ)}"
+        return [SettingMistake(name, found, expected=_QUEUE_URL), *_find_aws_mistakes(environ, name)]
+    mistakes = list(_find_aws_mistakes(environ, name))
+    if region is None:
+        mistakes += _find_region_mistakes(environ, name)
+    return mistakes
+
+
+def _find_aws_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[SettingMistake]:
+    """Yield a mistake for each key and each endpoint of AWS that a queue needs and cannot use."""
+    for name in (*AWS_KEY_NAMES, AWS_TOKEN_NAME):
+        value = environ.get(name, "")
+        if not value and name != AWS_TOKEN_NAME:
+            yield SettingMistake(name, "not set", f"{needed_by} needs it", variables=(name, needed_by))
+        elif value.strip() and not _KEY.fullmatch(value.strip()):  # blanks are a mistake without a queue too
+            found = "found characters that no header can hold"
+            remedy = "set it again, to the key and nothing else"
+            yield SettingMistake(name, found, remedy, variables=(name, needed_by))
+    name, endpoint = _read_first(_AWS_ENDPOINT_NAMES, environ)
+    if name and not _is_aws_endpoint(endpoint):
+        found, expected = f"found {_show_value(endpoint, environ)}", f"an https URL ({_PLAIN_HOSTS})"
+        yield SettingMistake(name, found, expected=expected, variables=(name, needed_by))
+
+
+def _find_region_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[SettingMistake]:
+    """Yield a mistake where the URL of a queue names no region, and no variable does."""
+    name, region = _read_first(_AWS_REGION_NAMES, environ)
+    if not name:
+        name, found = _AWS_REGION_NAMES[0], "not set, and the queue's URL names no region"
+        yield SettingMistake(name, found, "set it to the queue's", variables=(name, needed_by))
+    elif not _AWS_REGION.fullmatch(region):
+        found, expected = f"found {_show_value(region, environ)}", "a region of AWS such as eu-west-1"
+        yield SettingMistake(name, found, expected=expected, variables=(name, needed_by))
+
+
+def _find_missing(
+    environ: Mapping[str, str], *, credentials_given: bool, project_id_given: bool
+) -> Iterator[SettingMistake]:
+    """Yield what is needed and not there."""
+    has = {name for name, value in environ.items() if value}
     if not has & {"CBR_SYNC_REGION", "CBR_SYNC_ENDPOINT"}:
-        lines.append("CBR_SYNC_REGION: not set; set it to the region of the vaults, such as cn-north-4")
+        remedy = "set it to the region of the vaults, such as cn-north-4"
+        yield SettingMistake("CBR_SYNC_REGION", "not set", remedy)
     if not (
         credentials_given or "CBR_SYNC_SECRET_ID" in has or any(has.issuperset(pair) for pair in KEY_NAMES)
     ):
-        lines.append(
-            f"{', '.join(KEY_NAMES[0])}: not set; set both, or CBR_SYNC_SECRET_ID on AWS, "
-            "or give the function an agency on FunctionGraph"
-        )
-    known = project_id_given or has & {"CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID", "CBR_SYNC_REGION"}
+        remedy = "set both, or CBR_SYNC_SECRET_ID on AWS, or give the function an agency on FunctionGraph"
+        yield SettingMistake(", ".join(KEY_NAMES[0]), "not set", remedy, variables=KEY_NAMES[0])
+    known = project_id_given or has & {_PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME, "CBR_SYNC_REGION"}
     if "CBR_SYNC_ENDPOINT" in has and not known:
-        lines.append("CBR_SYNC_PROJECT_ID: not set; it can be looked up only where CBR_SYNC_REGION is set")
-    for sink, endpoint in (("SMN_TOPIC_URN", "SMN"), ("EVENTGRID_CHANNEL_ID", "EVENTGRID")):
-        if f"CBR_SYNC_{sink}" in has and not has & {f"CBR_SYNC_{endpoint}_ENDPOINT", "CBR_SYNC_REGION"}:
-            lines.append(f"CBR_SYNC_{endpoint}_ENDPOINT: not set; CBR_SYNC_{sink} needs it without a region")
-    if "CBR_SYNC_SQS_QUEUE_URL" in has:
-        lines += [
-            f"{key}: not set; CBR_SYNC_SQS_QUEUE_URL needs it" for key in AWS_KEY_NAMES if key not in has
-        ]
-    return lines
+        remedy = "it can be looked up only where CBR_SYNC_REGION is set"
+        yield SettingMistake(_PROJECT_ID_NAME, "not set", remedy)
+    channel, endpoint = "CBR_SYNC_EVENTGRID_CHANNEL_ID", "CBR_SYNC_EVENTGRID_ENDPOINT"
+    if channel in has and not has & {endpoint, "CBR_SYNC_REGION"}:
+        yield SettingMistake(
+            endpoint, "not set", f"{channel} needs it without a region", "", (endpoint, channel)
+        )
+
+
+def _find_blanks(environ: Mapping[str, str], descriptions: dict[str, str]) -> Iterator[SettingMistake]:
+    others = dict.fromkeys((*SECRET_NAMES, _SDK_PROJECT_ID_NAME), "a value, or nothing at all")
+    for name, expected in (others | descriptions).items():
+        if environ.get(name, "").isspace():
+            yield SettingMistake(name, f"found {_BLANKS}", expected=expected)
+
+
+def _find_excluded_vaults(given: Mapping[str, str]) -> Iterator[SettingMistake]:
+    """Yield a mistake where CBR_SYNC_VAULTS names what CBR_SYNC_ALLOWED_VAULTS does not."""
+    vaults, allowed = (
+        [word.lower() for word in given.get(name, "").replace(",", " ").split()]
+        for name in ("CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS")
+    )
+    outside = [vault for vault in vaults if vault not in (HYBRID, *allowed) and is_vault_id(vault)]
+    if allowed and outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        found = f"found {outside[0]}{more}, which CBR_SYNC_ALLOWED_VAULTS does not hold"
+        remedy = "add what is missing there, or take it out here"
+        variables = ("CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS")
+        yield SettingMistake(variables[0], found, remedy, variables=variables)
+
+
+def _explain_unknown(name: str, known: Collection[str]) -> SettingMistake:
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
+    shown = format_key(name)
+    if close := get_close_matches(name.upper(), known, n=1, cutoff=0.8):
+        return SettingMistake(shown, "unknown key", f"did you mean {close[0]}?", variables=(name,))
+    expected = f"one of {', '.join(known)}"
+    return SettingMistake(shown, "unknown key", "take it out: no setting has this name", expected, (name,))
+
+
+def _is_secret(annotation: object) -> bool:
+    """Whether a field of this type holds a secret, be it in a tuple or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, (SecretStr, SecretBytes)):
+        return True
+    return any(map(_is_secret, get_args(annotation)))
+
+
+def _show_value(
+    value: object, environ: Mapping[str, str], secret_names: Collection[str] = SECRET_NAMES
+) -> str:
+    """Show a short wrong value as it is, unless it repeats a secret or may hold a password."""
+    if not isinstance(value, str) or len(value) > _MAX_SHOWN_LENGTH or "@" in value or "whsec" in value:
+        return describe_value(value)
+    if not value.strip():
+        return _BLANKS
+    is_safe = mask_secrets(value, find_secret_values(environ, secret_names)) == value
+    return repr(value) if is_safe else describe_value(value)
+
+
+def _read_first(names: Iterable[str], environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the first of these variables that is set, and its value; both are empty where none is."""
+    return next(((name, environ[name].strip()) for name in names if environ.get(name)), ("", ""))

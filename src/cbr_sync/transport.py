@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
+from cbr_sync.validation import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
@@ -87,7 +88,7 @@ def redact(text: str, credentials: Credentials) -> str:
 
     A lone surrogate, which JSON holds and UTF-8 does not, becomes a question mark: no platform could send it.
     """
-    for secret in (credentials.secret_key, credentials.token, credentials.access_key):
-        text = text.replace(secret, "****") if secret else text
+    keys = (credentials.secret_key, credentials.token, credentials.access_key)
+    text = mask_secrets(text, filter(None, keys))
     text = " ".join(_SIGNATURE.sub("****", text).split()).encode(errors="replace").decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.aws.sigv4 import SigV4Auth
-from cbr_sync.models import Credentials
+from cbr_sync.credentials import Credentials
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 CREDENTIALS = Credentials("made-up-access-key", "made-up-secret-key")

@@ -23,9 +23,10 @@ from cbr_sync.cli.dead_letters.player import is_served, replay_dead_letters, rep
 from cbr_sync.cli.dead_letters.queue_source import DeadLetterQueue
 from cbr_sync.cli.main import app
 from cbr_sync.clock import Clock
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
 from cbr_sync.local import InvokeResult, build_signature_headers, simulator_environ
-from cbr_sync.models import Credentials, Kind, rfc3339
+from cbr_sync.models import Kind, rfc3339
 from cbr_sync.retry import Retry
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Operation

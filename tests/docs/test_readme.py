@@ -26,7 +26,7 @@ from cbr_sync.monitoring.metrics import (
     STALE_VAULTS,
 )
 from cbr_sync.reports.models import State
-from cbr_sync.settings import Settings
+from cbr_sync.settings import DOCUMENTED_NAMES, Settings
 from cbr_sync.simulator.faults import parse_faults
 from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, build_events
 from support.builders import SOURCE, TRIGGER, build_outcome, build_result
@@ -59,6 +59,14 @@ def test_every_setting_is_named_and_only_such(readme: str) -> None:
     """The table is complete, and nothing in it is made up."""
     known = {field.alias for field in Settings.model_fields.values()}
     assert set(re.findall(r"\bCBR_SYNC_[A-Z_]+[A-Z]", readme)) == known
+
+
+@both
+def test_the_table_of_settings_names_every_variable_that_is_read(readme: str) -> None:
+    """Ours and the standard ones, and nothing else."""
+    rows = re.findall(r"^\| (`[A-Z]+_[A-Z_]+`.*)$", readme, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([A-Z]+_[A-Z_]+)`", row)}
+    assert named == {name.upper() for name in DOCUMENTED_NAMES}
 
 
 @both

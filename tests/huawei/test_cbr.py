@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from cbr_sync.credentials import KeyStates
+from cbr_sync.credentials import Credentials, KeyStates
 from cbr_sync.errors import NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.cbr import Cbr, OperationLog
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.clock import ApiClock
-from cbr_sync.models import Credentials, SyncParam
+from cbr_sync.models import SyncParam
 from cbr_sync.monitoring.logger import make_logger
 from support.world import VirtualClock
 

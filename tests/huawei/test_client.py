@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from cbr_sync.clock import Clock
-from cbr_sync.credentials import KeyStates
+from cbr_sync.credentials import Credentials, KeyStates
 from cbr_sync.errors import (
     ApiError,
     CredentialsRefusedError,
@@ -23,7 +23,6 @@ from cbr_sync.errors import (
 )
 from cbr_sync.huawei.client import ProjectClient, SignedClient, classify
 from cbr_sync.huawei.signing import compute_signature
-from cbr_sync.models import Credentials
 from cbr_sync.retry import Throttle
 from cbr_sync.threads import run_until
 from support.world import World

@@ -5,11 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cbr_sync.credentials import KeyStates
+from cbr_sync.credentials import Credentials, KeyStates
 from cbr_sync.errors import ApiError, CredentialsRefusedError
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.iam import find_project_id
-from cbr_sync.models import Credentials
 from support.world import VirtualClock
 
 IAM = "https://iam.cn-north-4.myhuaweicloud.com"

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.signing import SdkHmacAuth, canonical_path, canonical_query, compute_signature
-from cbr_sync.models import Credentials
 
 START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 CREDENTIALS = Credentials("made-up-access-key", "made-up-secret-key")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cbr_sync.app import App
-from cbr_sync.errors import CbrSyncError, SettingsError, SinkError, SyncUnfinished
+from cbr_sync.errors import CbrSyncError, SettingMistake, SettingsError, SinkError, SyncUnfinished
 from cbr_sync.local import LocalLambdaContext
 from cbr_sync.models import Status
 from cbr_sync.monitoring.healthchecks import HealthchecksPing, build_body, choose_suffix
@@ -251,7 +251,10 @@ def test_what_nobody_foresaw_is_named_without_its_words() -> None:
     """Its text may hold anything; the exception goes on its way."""
     assert build_body(RunResult(), ZeroDivisionError("hunter2")) == "ZeroDivisionError"
     assert choose_suffix(RunResult(), ZeroDivisionError("hunter2")) == "/fail"
-    assert choose_suffix(RunResult(), SettingsError(["no keys"])) == "/fail"
+    assert (
+        choose_suffix(RunResult(), SettingsError([SettingMistake("HUAWEICLOUD_SDK_AK", "not set")]))
+        == "/fail"
+    )
 
 
 @pytest.mark.parametrize("status", Status)

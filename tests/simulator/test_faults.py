@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from cbr_sync.models import Credentials
+from cbr_sync.credentials import Credentials
 from cbr_sync.simulator.faults import BOMB_BYTES, HUGE_BYTES, Fault, describe_faults, parse_faults
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS
 from support.simulator_client import (

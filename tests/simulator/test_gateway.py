@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.signing import SdkHmacAuth
-from cbr_sync.models import Credentials
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, RetryAfter

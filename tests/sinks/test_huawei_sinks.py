@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cbr_sync.errors import SinkError
+from cbr_sync.errors import SinkError, SyncUnfinished
 from cbr_sync.simulator.models import SIMULATOR_PROJECT_ID
 from cbr_sync.sinks.smn import build_subject
 from support.builders import CHANNEL, TOPIC, Answer, HuaweiServices
@@ -148,6 +148,27 @@ def test_nothing_is_told_with_keys_that_are_wrong(world: World) -> None:
 def test_a_sink_without_its_project_is_told(world: World) -> None:
     """IAM did not name it; the outcomes are in the log at least."""
     world.simulator.add_faults("503*99")
-    environ = {"CBR_SYNC_PROJECT_ID": "", "CBR_SYNC_SMN_TOPIC_URN": TOPIC}
-    with pytest.raises(SinkError, match=r"smn: the project is not known: 503"):
+    environ = {"CBR_SYNC_PROJECT_ID": "", "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL}
+    with pytest.raises(SinkError, match=r"eventgrid: the project is not known: 503"):
         run(world, HuaweiServices(world), **environ)
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-0", "smn.eu-west-0.myhuaweicloud.com"),
+        ("eu-west-101", "smn.eu-west-101.myhuaweicloud.eu"),
+        ("cn-north-2", "smn.cn-north-2.myhuaweicloud.cn"),
+    ],
+)
+def test_a_topic_is_published_to_in_its_own_region_and_project(world: World, region: str, host: str) -> None:
+    """Those of the vaults answer 404 to the URN of another one; their project is not even needed."""
+    services = HuaweiServices(world)
+    world.simulator.add_faults("503*99")
+    urn = f"urn:smn:{region}:a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d:backup"
+    with pytest.raises(SyncUnfinished):
+        run(world, services, CBR_SYNC_PROJECT_ID="", CBR_SYNC_SMN_TOPIC_URN=urn)
+    (request,) = services.requests
+    assert request.url.host == host
+    assert request.url.path == f"/v2/a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d/notifications/topics/{urn}/publish"
+    assert request.headers["X-Project-Id"] == "a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d"

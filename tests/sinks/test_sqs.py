@@ -17,8 +17,9 @@ from moto.server import ThreadedMotoServer
 
 from cbr_sync.aws.sqs import SqsClient
 from cbr_sync.clock import Clock
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import SinkError
-from cbr_sync.models import Credentials, Kind, Status, SyncOutcome, Trigger
+from cbr_sync.models import Kind, Status, SyncOutcome, Trigger
 from cbr_sync.retry import Retrier
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
 from cbr_sync.sinks.sqs import SqsSink

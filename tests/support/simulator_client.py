@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
+from cbr_sync.credentials import Credentials
 from cbr_sync.huawei.signing import SdkHmacAuth
-from cbr_sync.models import Credentials
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID
 from support.world import ENDPOINT, World

@@ -14,9 +14,9 @@ import httpx
 
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.clock import Clock
+from cbr_sync.credentials import Credentials
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext, build_signature_headers
-from cbr_sync.models import Credentials
 from cbr_sync.retry import Retrier
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import (

@@ -22,7 +22,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 
 
 ALGORITHM = "AWS4-HMAC-SHA256"

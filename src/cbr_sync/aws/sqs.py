@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from cbr_sync.aws.sigv4 import SigV4Auth
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, NotAcceptedError, SettingsError
-from cbr_sync.models import Credentials
-from cbr_sync.settings import AWS_KEY_NAMES, queue_region
+from cbr_sync.settings import (
+    AWS_KEY_NAMES,
+    AWS_TOKEN_NAME,
+    find_queue_endpoint,
+    find_queue_mistakes,
+    find_queue_region,
+)
 from cbr_sync.transport import new_request, redact, send
 
 if TYPE_CHECKING:
@@ -81,21 +86,29 @@ class SqsClient(NamedTuple):
 def build_sqs_client(
     client: httpx.Client, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
 ) -> SqsClient:
-    """The way to a queue, with the keys, the region and the endpoint that the standard variables name.
+    """Build a client for one queue, with the keys, region and endpoint that the variables of AWS name.
+
+    Args:
+        client: The connections.
+        queue_url: The URL of the queue.
+        environ: The function's environment.
+        now: The wall clock.
 
     Raises:
-        SettingsError: there are no keys, or neither URL nor variable tells the region.
+        SettingsError: Keys or the region are missing, or a variable cannot be used.
     """
-    missing = [f"{name}: not set; the queue needs it" for name in AWS_KEY_NAMES if not environ.get(name)]
-    region = queue_region({**environ, "CBR_SYNC_SQS_QUEUE_URL": queue_url})
-    if missing or region is None:
-        unknown = "AWS_REGION: not set, and the queue's URL tells no region; set it to the queue's"
-        raise SettingsError(missing if region else [*missing, unknown])
-    url = urlsplit(queue_url)
-    endpoint = environ.get("AWS_ENDPOINT_URL_SQS") or environ.get("AWS_ENDPOINT_URL")
-    key, secret = (environ[name] for name in AWS_KEY_NAMES)
-    credentials = Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None)
-    return SqsClient(client, endpoint or f"{url.scheme}://{url.netloc}", region, credentials, now)
+    if mistakes := find_queue_mistakes(queue_url, environ, "the queue"):
+        raise SettingsError(mistakes)
+    access_key, secret_key, token = (
+        environ.get(name, "").strip() for name in (*AWS_KEY_NAMES, AWS_TOKEN_NAME)
+    )
+    return SqsClient(
+        client,
+        find_queue_endpoint(queue_url, environ),
+        find_queue_region(queue_url, environ) or "",
+        Credentials(access_key, secret_key, token or None),
+        now,
+    )
 
 
 def _build_error(response: httpx.Response, credentials: Credentials) -> ApiError:

@@ -21,7 +21,7 @@ from cbr_sync.local import invoke, simulator_environ
 from cbr_sync.models import WENT_WRONG, Status
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.run import Context, Run
-from cbr_sync.settings import KEY_NAMES, PREFIX, Settings, webhook_secret
+from cbr_sync.settings import KEY_NAMES, PREFIX, Settings, parse_webhook_secret
 from cbr_sync.simulator.models import DEFAULT_VAULTS
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
@@ -157,7 +157,7 @@ def read_webhook_secret(environ: Mapping[str, str]) -> bytes:
     if not words:
         fail_usage("CBR_SYNC_WEBHOOK_SECRET: not set; set it to the secret to sign with (whsec_...)")
     try:
-        return webhook_secret(words[0])
+        return parse_webhook_secret(words[0])
     except ValueError:
         fail_usage("CBR_SYNC_WEBHOOK_SECRET: expected whsec_ followed by 24 to 64 bytes in base64")
 

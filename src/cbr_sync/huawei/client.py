@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     import httpx
 
     from cbr_sync.clock import Clock
-    from cbr_sync.credentials import KeyStates
+    from cbr_sync.credentials import Credentials, KeyStates
     from cbr_sync.huawei.clock import ApiClock
-    from cbr_sync.models import Credentials
     from cbr_sync.retry import Retrier, Retry, Throttle
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)

@@ -22,7 +22,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
 
 
 ALGORITHM = "SDK-HMAC-SHA256"

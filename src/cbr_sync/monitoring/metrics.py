@@ -5,11 +5,12 @@ Source: CloudWatch User Guide, "Embedding metrics within logs".
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from cbr_sync.models import Kind, Status
-from cbr_sync.settings import service_name
+from cbr_sync.monitoring.logger import import_powertools, read_service_name, read_switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,6 @@ SCHEDULED_STALE_VAULTS = "ScheduledStaleVaults"
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
 _SELF_TRIGGERED = (Kind.SCHEDULE, Kind.TIMER)
-_TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
 class RunMetrics:
@@ -66,18 +66,26 @@ class RunMetrics:
     def flush(self, seconds: float) -> None:
         """Write the line, for a run that took so long."""
         environ = self._environ
-        if environ.get("POWERTOOLS_METRICS_DISABLED", "").lower() in _TRUE:
+        if _are_disabled(environ):
             return
+        import_powertools()
         # Here, not above: Powertools is imported by the first event, not with this package.
         from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit  # noqa: PLC0415
 
         metrics = EphemeralMetrics(
-            namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
-            service=service_name(environ),
+            namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE", "").strip() or NAMESPACE,
+            service=read_service_name(environ),
         )
         metrics.add_metric(DURATION, MetricUnit.Milliseconds, round(seconds * 1000, 1))
         for name, count in self._counts.items():
             metrics.add_metric(name, MetricUnit.Count, count)
         if self._oldest is not None:
             metrics.add_metric(OLDEST_SYNC_AGE, MetricUnit.NoUnit, self._oldest)
-        metrics.flush_metrics()
+        # Not flush_metrics(): it reads os.environ, and raises where it cannot read a value.
+        print(json.dumps(metrics.serialize_metric_set(), separators=(",", ":")))  # noqa: T201
+
+
+def _are_disabled(environ: Mapping[str, str]) -> bool:
+    """Return whether metrics are off: by name, or on a developer's machine unless that says otherwise."""
+    name = "POWERTOOLS_METRICS_DISABLED"
+    return read_switch(name if environ.get(name) else "POWERTOOLS_DEV", environ)

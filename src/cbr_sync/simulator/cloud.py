@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
     from cbr_sync.simulator.models import RetryAfter, TimeFormat
 
 # What a socket gives at once, at most.

@@ -27,7 +27,7 @@ from cbr_sync.simulator.answers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cbr_sync.models import Credentials
+    from cbr_sync.credentials import Credentials
     from cbr_sync.simulator.answers import Answer
     from cbr_sync.simulator.models import IncomingRequest, RetryAfter
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from cbr_sync.models import Credentials
+from cbr_sync.credentials import Credentials
 from cbr_sync.simulator.answers import ApiRefusal, parse_sync_body
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field
 
 from cbr_sync.errors import ApiError, NotAcceptedError, SinkError
+from cbr_sync.huawei.endpoints import find_eventgrid_endpoint
 from cbr_sync.sinks.base import split_batches
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class EventGridSink:
         """Put into the channel of the settings."""
         self._project = project
         channel = f"channels/{settings.eventgrid_channel_id}"
-        self._url = f"{settings.eventgrid_url}/v1/{project.project_id}/{channel}/events"
+        self._url = f"{find_eventgrid_endpoint(settings)}/v1/{project.project_id}/{channel}/events"
 
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Put all events, in order.

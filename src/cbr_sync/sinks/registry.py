@@ -24,8 +24,8 @@ class SinkServices(Protocol):
     def log_sink(self) -> Sink:
         """The log, which knows what it has written already."""
 
-    def build_project_client(self) -> ProjectClient:
-        """Return a client of the project on Huawei Cloud."""
+    def build_project_client(self, project_id: str | None = None) -> ProjectClient:
+        """Return a client of a project on Huawei Cloud: the function's own, if left out."""
 
 
 class SinkEntry(NamedTuple):
@@ -57,9 +57,13 @@ def _build_sqs(services: SinkServices) -> Sink:
 
 
 def _build_smn(services: SinkServices) -> Sink:
+    from cbr_sync.huawei.endpoints import build_topic_url, parse_topic_urn  # noqa: PLC0415
     from cbr_sync.sinks.smn import SmnSink  # noqa: PLC0415
 
-    return SmnSink(services.build_project_client(), services.app.settings)
+    settings = services.app.settings
+    topic = parse_topic_urn(settings.smn_topic_urn or "")
+    project = services.build_project_client(topic.project_id)
+    return SmnSink(project, build_topic_url(settings, topic), problems_only=settings.notify == "problems")
 
 
 def _build_eventgrid(services: SinkServices) -> Sink:

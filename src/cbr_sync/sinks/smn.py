@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cbr_sync.huawei.client import ProjectClient
-    from cbr_sync.settings import Settings
     from cbr_sync.sinks.messages import CloudEvent
 
 
@@ -33,12 +31,17 @@ class SmnSink:
     With ``problems_only`` it stays quiet about what went well.
     """
 
-    def __init__(self, project: ProjectClient, settings: Settings) -> None:
-        """Publish to the topic of the settings."""
+    def __init__(self, project: ProjectClient, topic_url: str, *, problems_only: bool = False) -> None:
+        """Publish to a topic.
+
+        Args:
+            project: The topic's own project.
+            topic_url: Where the API knows the topic.
+            problems_only: Publish only what somebody should look at.
+        """
         self._project = project
-        self._problems_only = settings.notify == "problems"
-        topic = quote(settings.smn_topic_urn or "", safe="")
-        self._url = f"{settings.smn_url}/v2/{project.project_id}/notifications/topics/{topic}/publish"
+        self._problems_only = problems_only
+        self._url = f"{topic_url}/publish"
 
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Publish all events, in order.

@@ -10,11 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from cbr_sync.errors import EventError, VaultNotAllowedError
 from cbr_sync.models import Kind, SyncParam, VaultId, VaultSelector
-from cbr_sync.models import explain as list_mistakes
-from cbr_sync.models import found as describe_value
-from cbr_sync.models import name as describe_key
 from cbr_sync.settings import HYBRID
 from cbr_sync.triggers.envelopes import ENVELOPES
+from cbr_sync.validation import describe_value, explain, format_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -158,7 +156,7 @@ def _validate(
     try:
         return form.model_validate(payload)
     except ValidationError as error:
-        mistakes = list_mistakes(error, expected)
+        mistakes = explain(error, expected)
         more = f"; and {len(mistakes) - _MAX_MISTAKES} more" if len(mistakes) > _MAX_MISTAKES else ""
         raise EventError("; ".join(mistakes[:_MAX_MISTAKES]) + more) from None
 
@@ -188,7 +186,7 @@ def _parse_params(payload: Mapping[str, object], *, default: bool) -> tuple[list
             one_form = _validate(_OneVaultForm, payload)
             auto_trigger = _choose_auto_trigger(one_form, default=default)
             return _build_params([(one_form.vault_id, auto_trigger)]), one_form.time
-    keys = ", ".join(describe_key(key) for key in list(payload)[:_MAX_MISTAKES])
+    keys = ", ".join(format_key(key) for key in list(payload)[:_MAX_MISTAKES])
     raise EventError(
         f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report "
         f"in one of the known envelopes: {_list_forms()}"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cbr_sync.errors import ApiError, EventError, RetryableError, VaultNotAllowedError, WebhookRefusedError
 from cbr_sync.models import Kind, Status, Trigger
-from cbr_sync.models import found as describe_value
 from cbr_sync.triggers import signature
 from cbr_sync.triggers.base import (
     Envelope,
@@ -29,6 +28,7 @@ from cbr_sync.triggers.base import (
     get_text,
     parse_moment,
 )
+from cbr_sync.validation import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

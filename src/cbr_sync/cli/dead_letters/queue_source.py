@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, ValidationError
 from cbr_sync.app import App
 from cbr_sync.aws.sqs import build_sqs_client
 from cbr_sync.cli.dead_letters.formats import QueueMessage
-from cbr_sync.errors import ApiError, SettingsError
+from cbr_sync.errors import ApiError, SettingMistake, SettingsError
 from cbr_sync.local import TIMEOUT_SECONDS
 from cbr_sync.monitoring.logger import make_logger
-from cbr_sync.settings import Settings
+from cbr_sync.settings import Settings, find_queue_mistakes, parse_queue_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,13 +148,10 @@ def _load_settings_for(queue_url: str, environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: one of them is wrong.
     """
-    settings, name = Settings.load(environ), "CBR_SYNC_SQS_QUEUE_URL"
-    try:
-        checked = Settings.load({**environ, name: queue_url})
-    except SettingsError as error:
-        raise SettingsError([line.replace(name, "the queue") for line in error.mistakes]) from None
-    if settings.sqs_queue_url == checked.sqs_queue_url:
-        raise SettingsError(
-            [f"the queue: found that of {name}, whose messages are outcomes, not dead letters"]
-        )
+    settings = Settings.load(environ)
+    if mistakes := find_queue_mistakes(queue_url, environ, "the queue"):
+        raise SettingsError(mistakes)
+    if settings.sqs_queue_url == parse_queue_url(queue_url):
+        found = "found that of CBR_SYNC_SQS_QUEUE_URL, whose messages are outcomes, not dead-lettered events"
+        raise SettingsError([SettingMistake("the queue", found, "name the dead-letter queue")])
     return settings

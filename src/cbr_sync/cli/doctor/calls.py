@@ -1,16 +1,16 @@
-"""The requests that checks send."""
+"""The requests of the checks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
-from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError
+from cbr_sync.errors import ApiError, CredentialsRefusedError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import SignedClient
+from cbr_sync.huawei.clock import ApiClock
+from cbr_sync.huawei.endpoints import find_cbr_endpoint
 from cbr_sync.transport import new_request, send
 
 if TYPE_CHECKING:
@@ -19,71 +19,97 @@ if TYPE_CHECKING:
     import httpx
 
     from cbr_sync.app import App
-    from cbr_sync.models import Credentials
-
+    from cbr_sync.credentials import Credentials
 
 T = TypeVar("T")
-
-
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
+_RETRY_SECONDS = 30.0
 
-_PATIENCE_SECONDS = 30.0
 
-
-@dataclass
 class Calls:
-    """The ways to ask; ``stop`` says why no signed request is sent, once there is a reason."""
+    """Sends the requests of the checks, and no signed one any more once that could do harm.
 
-    app: App
-    credentials: Credentials | None = None
-    project_id: str = ""
-    stop: str = ""
+    Attributes:
+        app: What a run would use: settings, connections, clocks.
+        credentials: The keys to sign with; None as long as there are none.
+        project_id: The project; empty as long as it is not known.
+        stop_reason: Why no signed request is sent; empty as long as they are.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.credentials: Credentials | None = None
+        self.project_id = ""
+        self.stop_reason = ""
 
     @property
-    def kept_from(self) -> str:
-        """Why nothing can be asked in the project; empty where it can."""
-        return self.stop or ("" if self.project_id else "the project is not known")
+    def skip_reason(self) -> str:
+        """Why nothing in the project can be checked; empty where it can."""
+        return self.stop_reason or ("" if self.project_id else "the project is not known")
 
-    def timeout_seconds(self) -> float:
-        """How long one request may wait."""
+    def get_timeout_seconds(self) -> float:
+        """Return how long one request may wait."""
         return self.app.settings.request_timeout_seconds
 
-    def unsigned(self, origin: str) -> httpx.Response:
-        """What answers at a server's root, whatever it says."""
+    def fetch_root(self, origin: str) -> httpx.Response:
+        """Return what answers at the root of a server, whatever it says; the request is not signed."""
         request = new_request("GET", f"{origin}/", {})
-        return send(self.app.http, request, auth=None, timeout_seconds=self.timeout_seconds())
+        return send(self.app.http, request, auth=None, timeout_seconds=self.get_timeout_seconds())
 
-    def signed(self, attempt: Callable[[SignedClient], T]) -> T:
-        """What a signed call gives; a client for each, so that one's 403 keeps no other from being sent.
+    def call_signed(self, attempt: Callable[[SignedClient], T]) -> T:
+        """Return what a signed call returns, and stop signing if the keys are refused.
+
+        Args:
+            attempt: Gets the client.
 
         Raises:
-            ApiError: and its kinds; after refused keys ``stop`` is set.
+            ApiError: The call failed for good.
         """
         if self.credentials is None:
-            raise ApiError("CbrSync.NotSendable", self.stop, sent=False)
-        client = SignedClient(self.app.http, self.credentials, now=self.app.now)
+            raise ApiError("CbrSync.NotSendable", self.stop_reason, sent=False)
+        app = self.app
+        client = SignedClient(app.http, self.credentials, key_states=app.key_states, clock=app.clock)
         try:
-            return self.patiently(lambda: attempt(client))
-        except CredentialsRefusedError as refusal:
-            if refusal.http_status != HTTPStatus.FORBIDDEN:
-                self.stop = "the keys are refused, and more than five refusals in a row lock them"
+            return self.retry(lambda: attempt(client))
+        except CredentialsRefusedError:
+            self.stop_reason = "the keys are refused, and more than five refusals in a row lock them"
             raise
 
-    def get(self, answer: type[AnswerT], url: str) -> AnswerT:
-        """What the project's API answers, read as this model; raises as ``signed`` does."""
-        return self.signed(
+    def fetch(self, model: type[AnswerT], url: str, project_id: str | None = None) -> AnswerT:
+        """Return what an API answers to a GET; raises as ``call_signed``.
+
+        Args:
+            model: What the answer is read as.
+            url: What is asked for.
+            project_id: The project in which it is; that of the vaults where it is not given.
+        """
+        project_id = project_id or self.project_id
+        return self.call_signed(
             lambda client: client.call(
-                answer, "GET", url, project_id=self.project_id, timeout_seconds=self.timeout_seconds
+                model, "GET", url, project_id=project_id, timeout_seconds=self.get_timeout_seconds
             )
         )
 
-    def cbr(self, ask: Callable[[Cbr], T]) -> T:
-        """What CBR gives; raises as ``signed`` does."""
-        endpoint = self.app.settings.cbr_endpoint
-        return self.signed(lambda client: ask(Cbr(client, endpoint, self.project_id, self.timeout_seconds)))
+    def call_cbr(self, attempt: Callable[[Cbr], T]) -> T:
+        """Return what a call of CBR returns; raises as ``call_signed``."""
+        app = self.app
 
-    def patiently(self, attempt: Callable[[], T]) -> T:
-        """What the first successful attempt gives; passing trouble is waited out, but not for long."""
-        retry = self.app.retry
-        return retry.call(attempt, until=retry.clock() + _PATIENCE_SECONDS, retry_on=RetryableError)
+        def call(client: SignedClient) -> T:
+            cbr = Cbr(
+                client,
+                endpoint=find_cbr_endpoint(app.settings),
+                project_id=self.project_id,
+                timeout_seconds=lambda _deadline: self.get_timeout_seconds(),
+                deadline=0,
+                api_clock=ApiClock(app.logger),
+                logger=app.logger,
+            )
+            return attempt(cbr)
+
+        return self.call_signed(call)
+
+    def retry(self, attempt: Callable[[], T]) -> T:
+        """Return what the first successful attempt returns; what passes is waited out, but not for long."""
+        deadline = self.app.clock.monotonic() + _RETRY_SECONDS
+        return self.app.retrier.call(attempt, deadline=deadline, count_all=True)

@@ -1,4 +1,4 @@
-"""Checks of keys, endpoint, project, permissions and vaults."""
+"""Checks of keys, endpoint, clock, project, permissions and vaults: each needs those before it."""
 
 from __future__ import annotations
 
@@ -13,52 +13,48 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
-from cbr_sync.app import App, Keys
+from cbr_sync.cli.doctor.advice import find_advice, find_network_remedy, find_remedy
+from cbr_sync.cli.doctor.finding import Finding, Verdict
+from cbr_sync.credentials import PlatformValues, find_credentials
 from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError, SettingsError
 from cbr_sync.huawei.cbr import PAGE, Cbr, Vault
+from cbr_sync.huawei.endpoints import find_cbr_endpoint, find_iam_endpoint
 from cbr_sync.huawei.iam import find_project_id
 from cbr_sync.models import SyncParam
 from cbr_sync.settings import HYBRID, KEY_NAMES, TOKEN_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
+    from cbr_sync.app import App
     from cbr_sync.cli.doctor.calls import Calls
-from cbr_sync.cli.doctor.advice import find_advice, find_network_remedy, find_remedy
-from cbr_sync.cli.doctor.finding import Finding, Verdict
 
 # Source: API Request Signing Guide: a signature whose date is off by more is refused.
 _MAX_SKEW, _SMALL_SKEW = timedelta(minutes=15), timedelta(minutes=1)
-
-
-_LINES = 20
-
-
+_MAX_LINES = 20
 _STRAY = re.compile(r"""[^\x21-\x7e]|["'<>]""")
 
 
 def check_cbr(calls: Calls) -> Iterator[Finding]:
-    """From the keys to the vaults, in the order in which one needs the other."""
+    """Yield the findings from the keys to the vaults; what one of them rules out is skipped."""
     yield from _check_credentials(calls)
     yield from _check_endpoint(calls)
-    yield _check_project(calls)
-    hybrid: dict[str, Vault] = {}
-    listed = _check_permission(calls, _listing_permission(calls, hybrid))
-    yield listed
-    for right in _list_permissions(calls):
-        yield _check_permission(calls, right)
-    if listed.verdict is Verdict.OK:
-        yield from _check_vaults(calls, hybrid)
+    yield from _check_project(calls)
+    hybrid = yield from _check_listing(calls)
+    for permission in _list_permissions(calls):
+        yield _check_permission(calls, permission)
+    if hybrid is None:
+        yield Finding("vaults", Verdict.SKIPPED, calls.skip_reason or "they cannot be listed")
     else:
-        yield Finding("vaults", Verdict.SKIPPED, calls.kept_from or "they cannot be listed")
+        yield from _check_vaults(calls, hybrid)
 
 
 def _check_credentials(calls: Calls) -> Iterator[Finding]:
     environ = calls.app.environ
     try:
-        credentials = calls.credentials = calls.app.credentials(Keys())
+        credentials = calls.credentials = find_credentials(environ, PlatformValues())
     except SettingsError as error:
-        calls.stop = "there are no keys to sign with"
+        calls.stop_reason = "there are no keys to sign with"
         yield _explain_no_keys(error, calls.app)
         return
     pair = next(pair for pair in KEY_NAMES if all(environ.get(name, "").strip() for name in pair))
@@ -72,23 +68,22 @@ def _check_credentials(calls: Calls) -> Iterator[Finding]:
 
 def _explain_no_keys(error: SettingsError, app: App) -> Finding:
     names = " and ".join(KEY_NAMES[0])
-    found = error.mistakes[0].rpartition(": ")[2].partition("; ")[0]
     if app.settings.secret_id and not any(app.environ.get(name) for pair in KEY_NAMES for name in pair):
-        found = "in the secret that CBR_SYNC_SECRET_ID names, which the Lambda extension alone can read"
+        found = "in the secret that CBR_SYNC_SECRET_ID names, which only the Lambda extension can read"
         return Finding(
-            "credentials", Verdict.WARNING, found, f"set {names} to its keys, to have them examined"
+            "credentials", Verdict.WARNING, found, f"to have its keys checked, set {names} to them"
         )
-    remedy = f"set {names}; on FunctionGraph, an agency hands them over"
-    return Finding("credentials", Verdict.FAILED, found, remedy, of_settings=True)
+    remedy = f"set {names}; on FunctionGraph, an agency provides them"
+    return Finding("credentials", Verdict.FAILED, error.mistakes[0].found, remedy, of_settings=True)
 
 
 def _check_endpoint(calls: Calls) -> Iterator[Finding]:
-    url, clock = calls.app.settings.cbr_endpoint, calls.app.retry.clock
+    url, clock = find_cbr_endpoint(calls.app.settings), calls.app.clock.monotonic
     begun = clock()
     try:
-        answer = calls.unsigned(url)
+        answer = calls.fetch_root(url)
     except ApiError as error:
-        calls.stop = calls.stop or "the endpoint cannot be reached"
+        calls.stop_reason = calls.stop_reason or "the endpoint cannot be reached"
         yield Finding("endpoint", Verdict.FAILED, error.message, find_network_remedy(error))
         return
     trust = "with a certificate that is trusted" if url.startswith("https:") else "on loopback, without TLS"
@@ -100,9 +95,9 @@ def _check_clock(calls: Calls, date: str) -> Finding:
     try:
         theirs = parsedate_to_datetime(date)
     except ValueError:
-        found = "cannot be told: the endpoint's answer bears no date"
+        found = "not known: the endpoint's answer has no date"
         return Finding("clock", Verdict.WARNING, found, "compare it with a time server: 15 minutes matter")
-    skew = calls.app.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    skew = calls.app.clock.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
     side = "ahead of" if skew > timedelta() else "behind"
     found = f"{abs(skew).total_seconds():.0f} s {side} the endpoint's"
     if abs(skew) <= _SMALL_SKEW:
@@ -110,65 +105,84 @@ def _check_clock(calls: Calls, date: str) -> Finding:
     remedy = "have it set by a time server: signatures that are over 15 minutes off are refused"
     if abs(skew) <= _MAX_SKEW:
         return Finding("clock", Verdict.WARNING, found, remedy)
-    calls.stop = calls.stop or "with such a clock every signature is refused"
+    calls.stop_reason = calls.stop_reason or "with such a clock every signature is refused"
     return Finding("clock", Verdict.FAILED, found, remedy)
 
 
-def _check_project(calls: Calls) -> Finding:
+def _check_project(calls: Calls) -> Iterator[Finding]:
     settings = calls.app.settings
     calls.project_id = settings.project_id or ""
-    if calls.project_id:
-        return Finding("project", Verdict.OK, f"{calls.project_id}, as it is set")
     remedy = (
         "set CBR_SYNC_PROJECT_ID (the console shows it under My Credentials); FunctionGraph knows its own"
     )
-    if not settings.region:
+    if calls.project_id:
+        yield Finding("project", Verdict.OK, f"{calls.project_id}, as it is set")
+    elif not settings.region:
         found = "not set, and no CBR_SYNC_REGION to find it by"
-        return Finding("project", Verdict.FAILED, found, remedy, of_settings=True)
-    if calls.stop:
-        return Finding("project", Verdict.SKIPPED, calls.stop)
-    region, timeout = settings.region, calls.timeout_seconds
+        yield Finding("project", Verdict.FAILED, found, remedy, of_settings=True)
+    elif calls.stop_reason:
+        yield Finding("project", Verdict.SKIPPED, calls.stop_reason)
+    else:
+        yield _find_project(calls, settings.region, remedy)
+
+
+def _find_project(calls: Calls, region: str, remedy: str) -> Finding:
+    endpoint, timeout = find_iam_endpoint(calls.app.settings), calls.get_timeout_seconds
     try:
-        calls.project_id = calls.signed(
-            lambda client: find_project_id(client, settings.iam_url, region, timeout_seconds=timeout)
+        calls.project_id = calls.call_signed(
+            lambda client: find_project_id(client, endpoint, region, timeout_seconds=timeout)
         )
     except ApiError as error:
         if error.code != "CbrSync.ProjectUnknown" and error.http_status != HTTPStatus.FORBIDDEN:
             remedy = find_remedy(error, "")
         return Finding("project", Verdict.FAILED, str(error), remedy)
-    return Finding("project", Verdict.OK, f"{calls.project_id}, which IAM names for {settings.region}")
+    return Finding("project", Verdict.OK, f"{calls.project_id}, which IAM names for {region}")
 
 
 class _Permission(NamedTuple):
-    """A call that cbr-sync makes, the permission that it needs, and what it is to lack that."""
+    """A call that cbr-sync makes, with the permission that it needs.
+
+    Attributes:
+        call: The name of the call in the API reference.
+        name: The permission, as in ``cbr:vaults:list``.
+        attempt: Makes the call.
+        verdict: How it stands where the permission is missing.
+        consequence: What does not work then.
+        note: What else there is to say where the call is allowed.
+    """
 
     call: str
-    permission: str
-    ask: Callable[[Cbr], object]
-    lacking: Verdict
-    without: str
-    beside: str = ""
+    name: str
+    attempt: Callable[[Cbr], object]
+    verdict: Verdict
+    consequence: str
+    note: str = ""
 
 
-def _listing_permission(calls: Calls, hybrid: dict[str, Vault]) -> _Permission:
-    """The right to list vaults; those found are put into ``hybrid``."""
+def _check_listing(calls: Calls) -> Generator[Finding, None, dict[str, Vault] | None]:
+    """Yield whether vaults can be listed, and return the hybrid ones by their ids; None if they cannot."""
+    hybrid: dict[str, Vault] = {}
 
-    def ask(cbr: Cbr) -> None:
+    def list_vaults(cbr: Cbr) -> None:
         hybrid.update({vault.id: vault for vault in cbr.list_hybrid_vaults(object_type=None, name=None)})
 
-    lacking = Verdict.FAILED if HYBRID in calls.app.settings.vaults else Verdict.WARNING
-    return _Permission(
-        "ListVault",
-        "cbr:vaults:list",
-        ask,
-        lacking,
-        "no report is made, and only events that name vaults are served",
+    finding = _check_permission(
+        calls,
+        _Permission(
+            "ListVault",
+            "cbr:vaults:list",
+            list_vaults,
+            Verdict.FAILED if HYBRID in calls.app.settings.vaults else Verdict.WARNING,
+            "no report is made, and only events that name vaults are served",
+        ),
     )
+    yield finding
+    return hybrid if finding.verdict is Verdict.OK else None
 
 
 def _list_permissions(calls: Calls) -> Iterator[_Permission]:
-    """The other calls; what the settings do not ask for is no failure to lack."""
-    now, follows = calls.app.now(), calls.app.settings.wait_seconds > 0
+    """Yield the other calls; a permission that the settings do not need may be missing."""
+    now, follows = calls.app.clock.now(), calls.app.settings.wait_seconds > 0
     yield _Permission(
         "ListOpLogs",
         "cbr:tasks:list",
@@ -190,75 +204,75 @@ def _list_permissions(calls: Calls) -> Iterator[_Permission]:
         partial(Cbr.import_checkpoint, param=nobody),
         Verdict.FAILED,
         "no sync can be started",
-        "asked for a vault that does not exist, so nothing was changed",
+        "tried with a vault that does not exist, so nothing was changed",
     )
 
 
-def _check_permission(calls: Calls, right: _Permission) -> Finding:
-    subject = f"{right.call} ({right.permission})"
-    if calls.kept_from:
-        return Finding(subject, Verdict.SKIPPED, calls.kept_from)
+def _check_permission(calls: Calls, permission: _Permission) -> Finding:
+    subject = f"{permission.call} ({permission.name})"
+    if calls.skip_reason:
+        return Finding(subject, Verdict.SKIPPED, calls.skip_reason)
     try:
-        calls.cbr(right.ask)
+        calls.call_cbr(permission.attempt)
     except ApiError as error:
-        if _is_lacking(error):
-            found = f"{error}; without it, {right.without}"
-            return Finding(subject, right.lacking, found, find_remedy(error, right.permission))
+        remedy = find_remedy(error, permission.name)
+        if _is_permission_missing(error):
+            found = f"{error}; without it, {permission.consequence}"
+            return Finding(subject, permission.verdict, found, remedy)
         if not _is_service_error(error):
-            return Finding(subject, Verdict.FAILED, str(error), find_remedy(error, right.permission))
-    return Finding(subject, Verdict.OK, "; ".join(filter(None, ("allowed", right.beside))))
+            return Finding(subject, Verdict.FAILED, str(error), remedy)
+    return Finding(subject, Verdict.OK, "; ".join(filter(None, ("allowed", permission.note))))
 
 
-def _is_lacking(error: ApiError) -> bool:
+def _is_permission_missing(error: ApiError) -> bool:
     """Whether it is the permission that is missing; there are other reasons to forbid something."""
     return error.http_status == HTTPStatus.FORBIDDEN and find_advice(error) is None
 
 
 def _is_service_error(error: ApiError) -> bool:
-    """Whether it is CBR's own no to what was asked, which comes after the question who may ask."""
-    own = error.code.startswith("BackupService.")
+    """Whether CBR itself refused what was asked, which it does only after permissions were checked."""
     return (
-        own
+        error.code.startswith("BackupService.")
         and find_advice(error) is None
         and not isinstance(error, (CredentialsRefusedError, RetryableError))
     )
 
 
 def _check_vaults(calls: Calls, hybrid: Mapping[str, Vault]) -> Iterator[Finding]:
-    """How many there are, and whether those that are named can be synced."""
+    """Yield how many vaults there are, and whether those that are named can be synced."""
     settings = calls.app.settings
-    yield _count_vaults(hybrid, wanted=HYBRID in settings.vaults)
+    yield _count_vaults(hybrid, is_scope=HYBRID in settings.vaults)
     ids = [one for one in dict.fromkeys([*settings.vaults, *settings.allowed_vaults]) if one != HYBRID]
-    well = [vault_id for vault_id in ids if vault_id in hybrid and hybrid[vault_id].available]
-    if len(ids) > _LINES:
-        yield Finding("vaults", Verdict.OK, f"{len(well)} of {len(ids)} named are hybrid and available")
+    available = [vault_id for vault_id in ids if vault_id in hybrid and hybrid[vault_id].available]
+    if len(ids) > _MAX_LINES:
+        yield Finding("vaults", Verdict.OK, f"{len(available)} of {len(ids)} named are hybrid and available")
     else:
-        for vault_id in well:
+        for vault_id in available:
             yield Finding(f"vault {vault_id}", Verdict.OK, f"{hybrid[vault_id].name}, hybrid and available")
-    for number, vault_id in enumerate(one for one in ids if one not in well):
-        yield _explain_vault(calls, vault_id, hybrid.get(vault_id), look=number < _LINES)
+    for number, vault_id in enumerate(one for one in ids if one not in available):
+        yield _explain_vault(calls, vault_id, hybrid.get(vault_id), search=number < _MAX_LINES)
 
 
-def _count_vaults(hybrid: Mapping[str, Vault], *, wanted: bool) -> Finding:
+def _count_vaults(hybrid: Mapping[str, Vault], *, is_scope: bool) -> Finding:
     if not hybrid:
-        remedy = "see that CBR_SYNC_REGION and CBR_SYNC_PROJECT_ID are those of the vaults"
+        remedy = "check that CBR_SYNC_REGION and CBR_SYNC_PROJECT_ID are those of the vaults"
         return Finding("vaults", Verdict.WARNING, "there is no hybrid vault in this project", remedy)
     available = sum(vault.available for vault in hybrid.values())
     found = f"{len(hybrid)} hybrid ones, {available} of them available"
-    if wanted and available < len(hybrid):
+    if is_scope and available < len(hybrid):
         return Finding("vaults", Verdict.WARNING, found, "the others are skipped; the console shows why")
     return Finding("vaults", Verdict.OK, found)
 
 
-def _explain_vault(calls: Calls, vault_id: str, vault: Vault | None, *, look: bool) -> Finding:
-    """A vault that is named and cannot be synced; ``look`` for it among the public ones."""
+def _explain_vault(calls: Calls, vault_id: str, vault: Vault | None, *, search: bool) -> Finding:
+    """Say why a vault that is named cannot be synced; *search* for it among the public ones."""
     subject = f"vault {vault_id}"
     if vault:
         found = f"{vault.name} is {vault.billing.status}, not available: BackupService.6112 would follow"
         return Finding(subject, Verdict.WARNING, found, "wait until it is available; the console shows why")
     found = "no hybrid vault: BackupService.7300 or BackupService.6105 would follow"
     with contextlib.suppress(ApiError):
-        if look:
+        if search:
             found = _explain_not_hybrid(_find_public_vault(calls, vault_id))
     remedy = "name a hybrid vault of this project in its place in CBR_SYNC_VAULTS or CBR_SYNC_ALLOWED_VAULTS"
     return Finding(subject, Verdict.FAILED, found, remedy)
@@ -275,7 +289,7 @@ class _Vaults(BaseModel):
 
 
 def _find_public_vault(calls: Calls, vault_id: str) -> Vault | None:
-    """The public vault of this id. ListVault tells it too; ShowVault would need a permission more."""
-    url = f"{calls.app.settings.cbr_endpoint}/v3/{calls.project_id}/vaults"
-    vaults = calls.get(_Vaults, f"{url}?cloud_type=public&id={vault_id}&limit={PAGE}").vaults
+    """Return the public vault of this id; ListVault has it, ShowVault would need one more permission."""
+    url = f"{find_cbr_endpoint(calls.app.settings)}/v3/{calls.project_id}/vaults"
+    vaults = calls.fetch(_Vaults, f"{url}?cloud_type=public&id={vault_id}&limit={PAGE}").vaults
     return next((vault for vault in vaults if vault.id == vault_id), None)

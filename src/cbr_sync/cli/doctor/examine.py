@@ -1,66 +1,71 @@
-"""Whether cbr-sync will work as it is set up here: each thing it needs, and what to do where it is not well.
+"""Find out whether cbr-sync will work as it is set up here, and what to do where it will not.
 
-Nothing is changed: what is asked only reads, but for one sync, asked of a vault that does not exist.
+Nothing is changed: the checks only read, except for one sync of a vault that does not exist.
 """
 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
-from cbr_sync.app import App, Seams
-from cbr_sync.errors import SettingsError
-from cbr_sync.monitoring.logger import make_logger
-from cbr_sync.settings import AWS_KEY_NAMES, KEY_NAMES, TOKEN_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
+from cbr_sync.app import App
 from cbr_sync.cli.doctor.calls import Calls
 from cbr_sync.cli.doctor.cbr_checks import check_cbr
 from cbr_sync.cli.doctor.finding import Finding, Verdict
 from cbr_sync.cli.doctor.settings_checks import build_mistake_finding, check_choices, load_settings
 from cbr_sync.cli.doctor.sink_checks import check_sinks
+from cbr_sync.errors import SettingsError
+from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.settings import Settings, find_secret_values
+from cbr_sync.validation import mask_secrets
 
-_SECRET_LENGTH = 8  # a shorter word of a value would be masked inside of others
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import httpx
+
+    from cbr_sync.clock import Clock
 
 
-_SECRETS = (
-    *(name for pair in KEY_NAMES for name in pair),
-    *(TOKEN_NAME, *AWS_KEY_NAMES, "AWS_SESSION_TOKEN", "CBR_SYNC_WEBHOOK_SECRET", "CBR_SYNC_PING_URL"),
-)
+def examine(
+    environ: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    transport: httpx.BaseTransport | None = None,
+    settings_type: type[Settings] = Settings,
+) -> Iterator[Finding]:
+    """Yield the findings, each as soon as it is known; none shows a key, a token or a secret.
 
-
-def examine(environ: Mapping[str, str], seams: Seams | None = None) -> Iterator[Finding]:
-    """The findings, each as soon as it is known; none shows a key, a token or a secret.
-
-    ``environ`` is what the function's environment would be. What a platform hands over beside it (an agency's
-    keys, what the secrets extension reads) is not known here.
+    Args:
+        environ: What the function's environment would be. What a platform hands over beside it (an agency's
+            keys, what the secrets extension reads) is not known here.
+        clock: The machine's, if left out.
+        transport: Answers all requests in place of the network.
+        settings_type: How the settings are read, and which of them are secret.
     """
-    values = [environ.get(name, "").strip() for name in _SECRETS]
-    words = [word for value in values for word in value.split() if len(word) >= _SECRET_LENGTH]
-    secrets = {secret for secret in [*values, *words] if secret}
-    for finding in _run_checks(environ, seams or Seams()):
-        yield finding._replace(found=_mask_secrets(finding.found, secrets))
+    secrets = find_secret_values(environ, settings_type.secret_names())
+    open_app = partial(App, clock=clock, transport=transport)
+    for finding in _run_checks(environ, open_app, settings_type):
+        # A server's words may repeat whatever was sent to it.
+        yield finding._replace(
+            found=mask_secrets(finding.found, secrets), remedy=mask_secrets(finding.remedy, secrets)
+        )
 
 
-def _mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "****")
-    return text
-
-
-def _run_checks(environ: Mapping[str, str], seams: Seams) -> Iterator[Finding]:
-    settings, mistakes = load_settings(environ)
+def _run_checks(
+    environ: Mapping[str, str], open_app: Callable[..., App], settings_type: type[Settings]
+) -> Iterator[Finding]:
+    settings, mistakes = load_settings(environ, settings_type)
     yield from map(build_mistake_finding, mistakes)
     if settings is None:
-        yield Finding("everything else", Verdict.SKIPPED, "there is nobody to ask with such settings")
+        yield Finding("everything else", Verdict.SKIPPED, "nothing can be checked with such settings")
         return
     if not mistakes:
         yield Finding("settings", Verdict.OK, f"{len(settings.model_fields_set)} set, and no mistake in them")
-    yield from check_choices(settings)
+    yield from check_choices(settings, environ)
     try:
-        app = App(settings, environ, make_logger(environ), seams)
+        app = open_app(settings, environ, make_logger(environ))
     except SettingsError as error:
         yield from map(build_mistake_finding, error.mistakes)
         return

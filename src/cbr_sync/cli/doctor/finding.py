@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Verdict(StrEnum):
-    """How it is with one thing; ``skipped`` is what another finding kept from being looked at."""
+    """How one thing stands; what another finding kept from being checked is ``skipped``."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,9 +16,14 @@ class Verdict(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One thing looked at: what was found, and what to do where it is not well.
+    """The result of one check.
 
-    ``of_settings`` tells that it is the settings that are wrong or missing.
+    Attributes:
+        subject: What was checked.
+        verdict: How it stands.
+        found: What was found.
+        remedy: What to do about it; empty where nothing has to be done.
+        of_settings: Whether it is a setting that is wrong or missing.
     """
 
     subject: str

@@ -4,125 +4,132 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from cbr_sync.aws.sqs import build_sqs_client
-from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError, SettingsError
+from cbr_sync.cli.doctor.advice import find_network_remedy, find_remedy
+from cbr_sync.cli.doctor.finding import Finding, Verdict
+from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError
+from cbr_sync.huawei.endpoints import build_topic_url, find_eventgrid_endpoint, parse_topic_urn
 from cbr_sync.settings import AWS_KEY_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cbr_sync.cli.doctor.calls import Calls
-from cbr_sync.cli.doctor.advice import find_network_remedy, find_remedy
-from cbr_sync.cli.doctor.finding import Finding, Verdict
-from cbr_sync.cli.doctor.settings_checks import build_mistake_finding
+
+_MAY_NOT_READ = (
+    "the keys are accepted, but may not read it, so that it is not known whether they may send to it"
+)
 
 
 def check_sinks(calls: Calls) -> Iterator[Finding]:
-    """A line for each sink; nothing is sent to any of them."""
+    """Yield a finding for each sink that is set."""
     settings = calls.app.settings
     yield Finding("sink log", Verdict.OK, "always on")
     if settings.sqs_queue_url:
-        yield _check_queue(calls, settings.sqs_queue_url)
+        yield from _check_queue(calls, settings.sqs_queue_url)
     if settings.smn_topic_urn:
-        topic = quote(settings.smn_topic_urn, safe="")
-        url = f"{settings.smn_url}/v2/{calls.project_id}/notifications/topics/{topic}"
-        yield _check_exists(calls, _SMN, url)
-    if settings.eventgrid_channel_id:
-        url = f"{settings.eventgrid_url}/v1/{calls.project_id}/channels/{settings.eventgrid_channel_id}"
-        yield _check_exists(calls, _EVENTGRID, url)
+        topic = parse_topic_urn(settings.smn_topic_urn)
+        yield from _check_exists(calls, _SMN, build_topic_url(settings, topic), topic.project_id)
+    if channel_id := settings.eventgrid_channel_id:
+        url = f"{find_eventgrid_endpoint(settings)}/v1/{calls.project_id}/channels/{channel_id}"
+        yield from _check_exists(calls, _EVENTGRID, url, calls.project_id)
     if settings.ping_url:
-        yield _check_ping(calls, settings.ping_url.get_secret_value())
+        yield from _check_ping(calls, settings.ping_url.get_secret_value())
 
 
 class _Sink(NamedTuple):
-    """A sink on Huawei Cloud; ``looking`` is the permission to look at it, ``sending`` that to send to it."""
+    """A sink on Huawei Cloud, with the permissions to read it and to send to it."""
 
     subject: str
     setting: str
-    looking: str
-    sending: str
+    read_permission: str
+    send_permission: str
 
 
 # Sources: SMN API reference, ListTopicDetails; EventGrid API reference, ShowDetailOfChannel.
 _SMN = _Sink("sink SMN", "CBR_SYNC_SMN_TOPIC_URN", "smn:topic:get", "smn:topic:publish")
-
-
 _EVENTGRID = _Sink(
     "sink EventGrid", "CBR_SYNC_EVENTGRID_CHANNEL_ID", "eg:channels:get", "eg:channels:putEvents"
 )
-
-
-_MAY_NOT_LOOK = "the signature is right, the right to look is missing; whether it may send cannot be told so"
 
 
 class _TopicOrChannel(BaseModel):
     provider_type: str | None = None
 
 
-def _check_exists(calls: Calls, sink: _Sink, url: str) -> Finding:
-    """Whether what a sink sends to is there."""
-    if calls.kept_from:
-        return Finding(sink.subject, Verdict.SKIPPED, calls.kept_from)
+def _check_exists(calls: Calls, sink: _Sink, url: str, project_id: str) -> Iterator[Finding]:
+    """Yield whether the topic or channel is there."""
+    if calls.skip_reason:
+        yield Finding(sink.subject, Verdict.SKIPPED, calls.skip_reason)
+        return
     try:
-        provider = calls.get(_TopicOrChannel, url).provider_type
+        provider = calls.fetch(_TopicOrChannel, url, project_id).provider_type
     except ApiError as error:
-        return _explain_missing(sink, error)
+        yield _explain_missing(sink, error)
+        return
     if provider == "OFFICIAL":
-        found = "the channel is that of the cloud services, which takes no events of ours"
-        return Finding(sink.subject, Verdict.FAILED, found, f"set {sink.setting} to a channel of your own")
-    return Finding(sink.subject, Verdict.OK, "it is there; nothing was sent")
+        found = "this is the channel of the cloud services, which takes no events of ours"
+        yield Finding(sink.subject, Verdict.FAILED, found, f"set {sink.setting} to a channel of your own")
+    else:
+        yield Finding(sink.subject, Verdict.OK, "it exists; nothing was sent")
 
 
 def _explain_missing(sink: _Sink, error: ApiError) -> Finding:
     if error.http_status == HTTPStatus.FORBIDDEN:
-        remedy = f"see that the keys have {sink.sending}; {sink.looking} lets this look further"
-        return Finding(sink.subject, Verdict.WARNING, f"{error}: {_MAY_NOT_LOOK}", remedy)
+        remedy = f"check that the keys have {sink.send_permission}; {sink.read_permission} would show more"
+        return Finding(sink.subject, Verdict.WARNING, f"{error}: {_MAY_NOT_READ}", remedy)
     if isinstance(error, (CredentialsRefusedError, RetryableError)):
-        return Finding(sink.subject, Verdict.FAILED, str(error), find_remedy(error, sink.looking))
-    return Finding(sink.subject, Verdict.FAILED, str(error), f"set {sink.setting} to one that is there")
+        return Finding(sink.subject, Verdict.FAILED, str(error), find_remedy(error, sink.read_permission))
+    return Finding(sink.subject, Verdict.FAILED, str(error), f"set {sink.setting} to one that exists")
 
 
-def _check_queue(calls: Calls, queue_url: str) -> Finding:
+def _check_queue(calls: Calls, queue_url: str) -> Iterator[Finding]:
+    """Yield whether the queue is there."""
     app, subject = calls.app, "sink SQS"
     body = {"QueueUrl": queue_url, "AttributeNames": ["QueueArn"]}
+    sqs = build_sqs_client(app.http, queue_url, app.environ, app.clock.now)
     try:
-        sqs = build_sqs_client(app.http, queue_url, app.environ, app.now)
-        calls.patiently(lambda: sqs.call("GetQueueAttributes", body, timeout_seconds=calls.timeout_seconds()))
-    except SettingsError as error:
-        return build_mistake_finding(error.mistakes[0])
+        calls.retry(lambda: sqs.call("GetQueueAttributes", body, timeout_seconds=calls.get_timeout_seconds()))
     except ApiError as error:
-        return Finding(subject, *_explain_queue_error(error))
+        yield Finding(subject, *_explain_queue_error(error))
+        return
     kind = "a FIFO queue" if queue_url.endswith(".fifo") else "a standard queue"
-    return Finding(subject, Verdict.OK, f"{kind}, and it is there; nothing was sent")
+    yield Finding(subject, Verdict.OK, f"{kind}, and it exists; nothing was sent")
 
 
 def _explain_queue_error(error: ApiError) -> tuple[Verdict, str, str]:
-    """Source: SQS API reference, GetQueueAttributes and "Common errors"."""
+    # Source: SQS API reference, GetQueueAttributes and "Common errors".
     if isinstance(error, RetryableError):
         return Verdict.FAILED, str(error), find_network_remedy(error)
     if "AccessDenied" in error.code:
-        remedy = "see that the function has sqs:SendMessage; sqs:GetQueueAttributes lets this look further"
-        return Verdict.WARNING, f"{error}: {_MAY_NOT_LOOK}", remedy
+        remedy = (
+            "check that the function has sqs:SendMessage; with sqs:GetQueueAttributes the doctor sees more"
+        )
+        return Verdict.WARNING, f"{error}: {_MAY_NOT_READ}", remedy
     if "QueueDoesNotExist" in error.code or "NonExistentQueue" in error.code:
-        return Verdict.FAILED, str(error), "set CBR_SYNC_SQS_QUEUE_URL to one that is there, and its region"
+        return Verdict.FAILED, str(error), "set CBR_SYNC_SQS_QUEUE_URL to one that exists, in its region"
     if error.http_status == HTTPStatus.FORBIDDEN or "Signature" in error.code:
-        remedy = f"set {', '.join(AWS_KEY_NAMES)} and AWS_SESSION_TOKEN anew: temporary keys expire"
+        remedy = f"set {', '.join(AWS_KEY_NAMES)} and AWS_SESSION_TOKEN again: temporary keys expire"
         return Verdict.FAILED, str(error), remedy
     return Verdict.FAILED, str(error), "look the code up in the SQS API reference, and check the queue's URL"
 
 
-def _check_ping(calls: Calls, url: str) -> Finding:
-    """Whether the monitor answers at its root: a request to the URL itself would be a ping."""
+def _check_ping(calls: Calls, url: str) -> Iterator[Finding]:
+    """Yield whether the monitor answers at its root, since a request to the URL itself would be a ping."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
     if not parts.path.strip("/"):
-        return Finding("sink ping", Verdict.SKIPPED, "its host cannot be asked without pinging it")
+        yield Finding(
+            "sink ping", Verdict.SKIPPED, "it has no path, so that any request to its host is a ping"
+        )
+        return
     try:
-        status = calls.unsigned(origin).status_code
+        status = calls.fetch_root(origin).status_code
     except ApiError as error:
-        return Finding("sink ping", Verdict.FAILED, error.message, find_network_remedy(error))
-    return Finding("sink ping", Verdict.OK, f"{origin} answers (HTTP {status}); nothing was pinged")
+        yield Finding("sink ping", Verdict.FAILED, error.message, find_network_remedy(error))
+    else:
+        yield Finding("sink ping", Verdict.OK, f"{origin} answers (HTTP {status}); nothing was pinged")
