@@ -129,20 +129,6 @@ def test_each_request_asks_how_long_it_may_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log_id", "path"), [(LOG_ID, LOG_ID), ("../vaults?x=1", "..%2Fvaults%3Fx%3D1"), ("一", "%E4%B8%80")]
-)
-def test_an_operation_is_shown_by_its_id(log_id: str, path: str) -> None:
-    """An id of the API's making goes into the path as one segment."""
-    api = Api({"operation_log": LOG})
-    log = api.cbr().show_op_log(log_id)
-    assert api.asked == [f"GET /v3/{PROJECT}/operation-logs/{path}"]
-    assert (log.id, log.vault_id, log.ended) == (LOG_ID, VAULT, True)
-    assert log.extra_info is not None
-    assert log.extra_info.sync is not None
-    assert (log.extra_info.sync.sync_backup_num, log.extra_info.sync.err_sync_backup_num) == (12, 0)
-
-
-@pytest.mark.parametrize(
     ("written", "moment"),
     [
         ("2026-11-23T03:00:00Z", START),
@@ -152,7 +138,7 @@ def test_an_operation_is_shown_by_its_id(log_id: str, path: str) -> None:
 )
 def test_every_way_to_write_a_moment_is_read(written: str, moment: datetime) -> None:
     """With Z, with an offset, and naive, which is UTC."""
-    log = Api({"operation_log": {**LOG, "created_at": written}}).cbr().show_op_log(LOG_ID)
+    log = OperationLog.model_validate({**LOG, "created_at": written})
     assert (log.created_at, log.created_at.tzinfo) == (moment, UTC)
 
 
@@ -165,14 +151,14 @@ def test_every_way_to_write_a_moment_is_read(written: str, moment: datetime) -> 
 )
 def test_a_state_that_is_not_known_to_be_over_is_not(status: str, ended: bool) -> None:
     """The API's states are an open set."""
-    assert Api({"operation_log": {**LOG, "status": status}}).cbr().show_op_log(LOG_ID).ended is ended
+    assert OperationLog.model_validate({**LOG, "status": status}).ended is ended
 
 
 def test_a_log_may_lack_what_a_sync_does_not_have() -> None:
     """Blocks that are null or not there, and a vault that is unknown."""
     bare = {"id": LOG_ID, "status": "running", "created_at": "2026-11-23T03:00:00Z"}
     for more in ({}, {"extra_info": None, "error_info": None}, {"extra_info": {"sync": None}}):
-        assert Api({"operation_log": {**bare, **more}}).cbr().show_op_log(LOG_ID).vault_id is None
+        assert OperationLog.model_validate({**bare, **more}).vault_id is None
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,6 @@ class OperationLog(BaseModel):
         return self.extra_info.common.progress if self.extra_info and self.extra_info.common else None
 
 
-class _ShowOpLogResponse(BaseModel):
-    operation_log: OperationLog
-
-
 class _Page(BaseModel):
     """One page of a list; its rows stand under the list's own name, and are read one by one."""
 
@@ -294,11 +290,6 @@ class Cbr:
     def build_import_checkpoint(self, param: SyncParam) -> tuple[str, dict[str, Any]]:
         """Return the URL and the body of the request that starts one sync."""
         return f"{self.endpoint}/v3/{self.project_id}/checkpoints/sync", {"sync": param.model_dump()}
-
-    def show_op_log(self, operation_log_id: str) -> OperationLog:
-        """Return one operation (``GET /v3/{project_id}/operation-logs/{operation_log_id}``)."""
-        path = f"operation-logs/{quote(operation_log_id, safe='')}"
-        return self._get(_ShowOpLogResponse, path).operation_log
 
     def list_sync_logs(
         self, *, since: datetime | None = None, vault_id: str | None = None, retry: Retry = call_once
