@@ -112,10 +112,11 @@ def test_an_unexpected_error_costs_no_other_message_its_outcome(world: World, lo
 
 
 def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:
-    """Repeated ids count once in one event, also over its messages."""
+    """Both triggers are served by one sync, and each has its outcome."""
     message = {"specversion": "1.0", "type": "copied", "data": {"vault_id": VMWARE}}
     reply = world.on_functiongraph({"events": [{**message, "id": "1"}, {**message, "id": "2"}]})
-    assert [outcome["trigger"]["id"] for outcome in reply["outcomes"]] == ["1"]
+    assert [outcome["trigger"]["id"] for outcome in reply["outcomes"]] == ["1", "2"]
+    assert len({outcome["operation_log_id"] for outcome in reply["outcomes"]}) == 1
     assert len(world.started) == 1
 
 
@@ -230,7 +231,7 @@ def test_each_status_has_its_place_in_the_http_status(statuses: list[Status], ht
         ({"headers": {"content-type": "application/jsonp"}}, 415, "application/json"),
         ({"headers": None}, 415, "application/json"),
         ({"headers": {"content-type": "application/json"}}, 401, "webhook-id is missing"),
-        ({"body": base64.b64encode(b"x" * 65537).decode()}, 413, "65536 bytes"),
+        ({"body": base64.b64encode(b"x" * 65537).decode()}, 413, "at most 65536 are read"),
         ({"body": "e30="}, 401, "does not match"),
         ({"body": "=="}, 400, "not the base64"),
         ({"body": {"vault_id": VMWARE}, "isBase64Encoded": False}, 400, "found an object as the body"),
@@ -336,13 +337,29 @@ def test_a_fault_of_ours_is_a_500_without_detail(
     assert "SettingsError" in json.dumps(line)
 
 
-def test_an_unforeseen_fault_is_a_500_too(world: World) -> None:
-    """Not even a mistake in our own code becomes a traceback for a stranger."""
+def test_an_unforeseen_fault_of_the_api_is_unfinished(world: World) -> None:
+    """The sender may ask again; of the fault nothing leaks."""
 
     def broken(_request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError("hunter2")
 
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), transport=httpx.MockTransport(broken))
+    assert reply["statusCode"] == 503
+    (outcome,) = json.loads(reply["body"])["outcomes"]
+    assert outcome["error"]["code"] == "CbrSync.UnexpectedError"
+    assert "hunter2" not in json.dumps(reply)
+
+
+def test_an_unforeseen_fault_beside_the_api_is_a_500(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a mistake in our own code becomes a traceback for a stranger."""
+
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr("cbr_sync.triggers.signature.verify", fail)
+    event = webhook_event({"vault_id": VMWARE}, world)
+    del world
+    reply = World().on_lambda(event)
     assert reply["statusCode"] == 500
     assert "hunter2" not in json.dumps(reply)
 
@@ -355,7 +372,7 @@ def test_a_sink_that_fails_makes_the_run_fail_after_the_log_has_all(world: World
         "AWS_ACCESS_KEY_ID": "made-up",
         "AWS_SECRET_ACCESS_KEY": "made-up-too",
     }
-    with pytest.raises(SinkError, match="sqs: 1 messages not taken"):
+    with pytest.raises(SinkError, match="sqs: 1 messages not accepted"):
         world.on_lambda({"vault_id": VMWARE}, environ)
     assert emitted(log_lines())[0]["data"]["status"] == "accepted"
 

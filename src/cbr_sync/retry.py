@@ -24,8 +24,12 @@ _MEMORY_LENGTH = 4096
 _SAFE_SHARE = 0.9
 _GROWTH_BELOW = 1.5
 _GROWTH_ABOVE = 0.01
-# Requests a second before any was accepted, and the least while some are.
-_FIRST_RATE, _LEAST_RATE = 1.0, 1 / 30
+# After so many successes in a row the limit is probed for, so that one that was lifted is noticed.
+_PROBE_AFTER, _PROBE_SECONDS, _PROBE_GROWTH = 10, 10.0, 0.1
+# From so few accepted requests no limit for each minute can be told.
+_ENOUGH = 5
+# The slowest pace, in requests a second.
+_LEAST_RATE = 1 / 30
 
 
 class Retry(Protocol):
@@ -116,8 +120,9 @@ class Throttle:
     the rate that was let through before the refusal. A refusal with no success since the one before halves the
     pace, down to nine tenths of the last minute's average, so that limits for each minute are found as well. A
     success brings the pace back to nine tenths of the rate known to be good in steps of one half, and beyond
-    that adds a hundredth of it: additive increase, multiplicative decrease, as in RFC 5681. So little is
-    refused, and a limit that is lifted is noticed. Retry-After stops everybody until then.
+    that adds a hundredth of it a second, ten times as much where nothing was refused for a while: additive
+    increase, multiplicative decrease, as in RFC 5681. So little is refused, and a limit that is lifted is
+    noticed. Retry-After stops everybody until then.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -129,7 +134,7 @@ class Throttle:
         self._good_rate = float("inf")
         self._next = 0.0  # when the next request may be sent
         self._slowed_at = float("-inf")
-        self._refused_last = False
+        self._successes = 0  # since the last refusal
 
     def wait(self, deadline: float, refusal: ThrottledError | None = None) -> float:
         """Wait until a request may be sent.
@@ -160,16 +165,19 @@ class Throttle:
 
     def report_success(self) -> None:
         """Take into account that a request was accepted, or refused for another reason than its pace."""
-        self._accepted.append(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._accepted.append(now)
         if self._rate is None:
             return
         with self._lock:
-            self._refused_last = False
+            self._successes += 1
             safe = self._good_rate * _SAFE_SHARE
             if self._rate < safe:
                 self._rate = min(self._rate * _GROWTH_BELOW, safe)
             else:
-                self._rate += self._good_rate * _GROWTH_ABOVE * min(1, 1 / self._rate)
+                is_steady = self._successes >= _PROBE_AFTER and now - self._slowed_at >= _PROBE_SECONDS
+                growth = self._rate * _PROBE_GROWTH if is_steady else self._good_rate * _GROWTH_ABOVE
+                self._rate += growth * min(1, 1 / self._rate)
 
     def report_refusal(self, began: float, retry_after_seconds: float | None) -> None:
         """Take into account that a request was refused for its pace.
@@ -181,24 +189,23 @@ class Throttle:
         with self._lock:
             now = self._clock.monotonic()
             if began > self._slowed_at:
-                self._slow_down(now)
-                self._next = max(self._next, now + 1 / (self._rate or _FIRST_RATE))
+                self._rate = self._choose_lower_rate(now)
+                self._successes = 0
+                self._slowed_at = now
+                self._next = max(self._next, now + 1 / self._rate)
             self._next = max(self._next, now + (retry_after_seconds or 0))
 
-    def _slow_down(self, now: float) -> None:
+    def _choose_lower_rate(self, now: float) -> float:
+        """Return the rate after a refusal; what is known to be good is corrected by what was let through."""
         in_last_minute = [moment for moment in self._accepted if now - moment < _MEMORY_SECONDS]
         if self._rate is None:
-            self._good_rate = sum(now - moment < 1 for moment in in_last_minute) or float("inf")
-            self._rate = min(self._good_rate * _SAFE_SHARE, _FIRST_RATE if not in_last_minute else 1e9)
-        elif not self._refused_last:
+            return max(sum(now - moment < 1 for moment in in_last_minute), 1) * _SAFE_SHARE
+        if self._successes:
             window = 1 if self._rate > 1 else _MEMORY_SECONDS
             let_through = sum(now - moment < window for moment in in_last_minute) / window
             self._good_rate = min(self._rate, max(let_through, self._rate / 2))
-            self._rate = self._good_rate * _SAFE_SHARE
-        else:
-            average = len(in_last_minute) / _MEMORY_SECONDS
-            if in_last_minute:
-                self._good_rate = min(self._good_rate, len(in_last_minute) / max(now - in_last_minute[0], 1))
-            self._rate = max(self._rate / 2, min(average * _SAFE_SHARE, self._rate), _LEAST_RATE)
-        self._refused_last = True
-        self._slowed_at = now
+            return self._good_rate * _SAFE_SHARE
+        average = len(in_last_minute) / _MEMORY_SECONDS
+        if len(in_last_minute) >= _ENOUGH:
+            self._good_rate = min(self._good_rate, len(in_last_minute) / max(now - in_last_minute[0], 1))
+        return max(self._rate / 2, min(average * _SAFE_SHARE, self._rate), _LEAST_RATE)

@@ -133,12 +133,13 @@ class Services:
         self.log_sink.emit([build_outcome_event(outcome, self.source)], self._end)
 
     def emit(self, events: Sequence[CloudEvent]) -> None:
-        """Hand the events to every sink.
+        """Hand the events to the log, and to every sink that is on.
 
         Raises:
             SinkError: One did not accept everything, after all were tried.
         """
         app = self.app
+        self.log_sink.emit(events, self._emit_deadline)
         sinks = [(sink.name, partial(sink.build, self)) for sink in SINKS if sink.is_on(app.settings)]
         emit_to_all(sinks, events, deadline=self._emit_deadline, clock=app.clock, logger=app.logger)
 

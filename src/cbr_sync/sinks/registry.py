@@ -1,4 +1,4 @@
-"""Every sink: when it is on, and how it is built. Only a sink that is on is imported."""
+"""Every sink beside the log: when it is on, and how it is built. Only a sink that is on is imported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ class SinkServices(Protocol):
     @property
     def app(self) -> App:
         """The instance."""
-
-    @property
-    def log_sink(self) -> Sink:
-        """The log, which knows what it has written already."""
 
     def build_project_client(self, project_id: str | None = None) -> ProjectClient:
         """Return a client of a project on Huawei Cloud: the function's own, if left out."""
@@ -73,7 +69,6 @@ def _build_eventgrid(services: SinkServices) -> Sink:
 
 
 SINKS: tuple[SinkEntry, ...] = (
-    SinkEntry("log", lambda _: True, lambda services: services.log_sink),
     SinkEntry("sqs", lambda settings: settings.sqs_queue_url is not None, _build_sqs),
     SinkEntry("smn", lambda settings: settings.smn_topic_urn is not None, _build_smn),
     SinkEntry("eventgrid", lambda settings: settings.eventgrid_channel_id is not None, _build_eventgrid),
