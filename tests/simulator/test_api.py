@@ -333,8 +333,8 @@ def test_an_ended_operation_can_lack_its_ended_at(world: World, client: httpx.Cl
     assert [log["id"] for log in list_logs(client, end_time="2026-11-23T03:00:10Z")] == [late.id]
 
 
-def test_operations_that_are_appended_are_found_like_all_others(world: World, client: httpx.Client) -> None:
-    """In the order of their creation, whatever order they came in."""
+def test_operations_can_be_appended_and_removed(world: World, client: httpx.Client) -> None:
+    """They are listed in the order of their creation, whatever order they came in."""
     at = [world.now() - timedelta(hours=hours) for hours in (1, 3, 2)]
     vault = DEFAULT_VAULTS[0]
     world.simulator.operations += [
@@ -343,6 +343,9 @@ def test_operations_that_are_appended_are_found_like_all_others(world: World, cl
     ]
     assert [log["id"] for log in list_logs(client, vault_id=VMWARE)] == ["log-0", "log-2", "log-1"]
     assert show_log(client, "log-1")["status"] == "success"
+    del world.simulator.operations[-2:]
+    assert [log["id"] for log in list_logs(client)] == ["log-0", world.simulator.operations[0].id]
+    assert read_error(client.get(f"{LOGS}/log-1")) == (404, "BackupService.6500")
 
 
 def test_odd_rows_are_of_other_vaults_and_have_one_flaw_each(world: World) -> None:
@@ -367,7 +370,7 @@ def test_odd_rows_are_of_other_vaults_and_have_one_flaw_each(world: World) -> No
 
 
 def test_odd_vaults_are_hybrid_and_known_to_nothing_else(world: World) -> None:
-    """Null tags, missing ids: a reader that syncs one all the same is told that it does not exist."""
+    """Null tags, missing ids: a reader that syncs one all the same learns that it does not exist."""
     simulator = Simulator(now=world.now, odd_rows=True)
     with make_client(simulator, world) as client:
         rows = list_vaults(client, cloud_type="hybrid")

@@ -66,7 +66,7 @@ class Call(NamedTuple):
 class OperationIndex:
     """Finds operations by id, vault and time.
 
-    What is appended to ``operations`` from outside is indexed before the next search.
+    What is appended to ``operations`` from outside, or removed there, is noticed before the next search.
 
     Attributes:
         operations: Every operation, in the order of their acceptance.
@@ -99,6 +99,10 @@ class OperationIndex:
     def _update(self) -> None:
         if len(self.operations) == self._indexed:
             return
+        if len(self.operations) < self._indexed:
+            self._indexed = 0
+            for index in (self._by_id, self._by_vault, self._by_time):
+                index.clear()
         is_sorted = True
         for operation in self.operations[self._indexed :]:
             self._by_id[operation.id] = operation

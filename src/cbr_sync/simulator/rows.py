@@ -79,9 +79,9 @@ class RowFormatter:
 
     def format_operation(self, operation: Operation, now: datetime) -> dict[str, Any]:
         """Return an operation as ShowOpLog and ListOpLogs show it at this moment."""
-        vault, progress, ended_at = operation.vault, operation.get_progress(now), operation.get_ended_at(now)
-        has_ended, created_at = progress >= 1, self.format_time(operation.created_at)
-        code, message = (has_ended and vault.error) or ("", "")
+        vault, ended_at = operation.vault, operation.get_ended_at(now)
+        created_at = self.format_time(operation.created_at)
+        code, message = (now >= operation.ended_at and vault.error) or ("", "")
         return {
             "id": operation.id,
             "project_id": self._project_id,
@@ -97,19 +97,7 @@ class RowFormatter:
             "checkpoint_id": None,
             "policy_id": None,
             "error_info": {"code": code, "message": message},
-            "extra_info": {
-                "common": {
-                    "progress": int(100 * progress),
-                    "request_id": f"req-{operation.id}",
-                    "task_id": None,
-                },
-                "sync": {
-                    "sync_backup_num": vault.synced if has_ended else 0,
-                    "delete_backup_num": vault.deleted if has_ended else 0,
-                    "err_sync_backup_num": vault.failed if has_ended else 0,
-                },
-                "resource": None,
-            },
+            "extra_info": _format_extra_info(operation, operation.get_progress(now)),
         }
 
     def format_vault(self, vault: Vault) -> dict[str, Any]:
@@ -158,6 +146,19 @@ class RowFormatter:
             _spoil(self.format_vault(Vault(_ODD_ID.format(number), f"vault-odd-{number}")), flaw)
             for number, flaw in enumerate(_VAULT_FLAWS)
         ]
+
+
+def _format_extra_info(operation: Operation, progress: float) -> dict[str, Any]:
+    vault, has_ended = operation.vault, progress >= 1
+    return {
+        "common": {"progress": int(100 * progress), "request_id": f"req-{operation.id}", "task_id": None},
+        "sync": {
+            "sync_backup_num": vault.synced if has_ended else 0,
+            "delete_backup_num": vault.deleted if has_ended else 0,
+            "err_sync_backup_num": vault.failed if has_ended else 0,
+        },
+        "resource": None,
+    }
 
 
 def _spoil(row: dict[str, Any], flaw: dict[str, Any]) -> dict[str, Any]:
