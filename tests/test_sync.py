@@ -132,7 +132,7 @@ def syncer(
     cloud: Callable[[httpx.Request], httpx.Response], retry: Retry, now: Callable[[], datetime], **how: Any
 ) -> Syncer:
     """A Syncer as a Session makes it."""
-    http = httpx.Client(transport=httpx.MockTransport(cloud))
+    http = httpx.MockTransport(cloud)
     client = SignedClient(http, Credentials("made-up-key", "made-up-secret"), now=now)
     more: dict[str, Any] = {"until": 600.0, "concurrency": 1, **how}
     cbr = Cbr(

@@ -24,7 +24,8 @@ from cbr_sync.settings import KEY_NAMES, Settings
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
 from cbr_sync.sync import Asked, Syncer, not_begun
-from cbr_sync.tls import tls_context
+from cbr_sync.tls import build_tls_context
+from cbr_sync.transport import HttpTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from cbr_sync.sinks.messages import CloudEvent, RunResult
     from cbr_sync.sync import Progress
 
-# Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
-_NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
-_PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"}
 _HEADER = re.compile(r"[\x21-\x7e]+")
 # Kept back from syncing and following, for emitting what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
@@ -86,7 +84,7 @@ class App:
         self.watch = seams.watch
         self.retry = Retry(settings.max_attempts, seams.retry.clock, seams.retry.sleep, seams.retry.jitter)
         self._transport = seams.transport
-        self.http = self._client(settings.concurrency)
+        self.http = self._open_transport(settings.concurrency)
         self.found_project_id: str | None = None
 
     def close(self) -> None:
@@ -96,24 +94,18 @@ class App:
             self.ping_http.close()
 
     @cached_property
-    def ping_http(self) -> httpx.Client:
+    def ping_http(self) -> httpx.BaseTransport:
         """The connections of pings: one that hangs keeps no worker waiting."""
-        return self._client(_PING_CONNECTIONS)
+        return self._open_transport(_PING_CONNECTIONS)
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext | bool:
-        """Whom to trust; a transport that is given brings its own trust, if any."""
-        return True if self._transport else tls_context(self.environ)
+    def _tls_context(self) -> ssl.SSLContext:
+        return build_tls_context(self.environ)
 
-    def _client(self, connections: int) -> httpx.Client:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        try:
-            return httpx.Client(
-                transport=self._transport, verify=self._trust, limits=limits, mounts=_NO_PROXY
-            )
-        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            # Its text may show a proxy's password, so it is not chained either.
-            raise SettingsError([_wrong_network(error, self.environ)]) from None
+    def _open_transport(self, connections: int) -> httpx.BaseTransport:
+        if self._transport is not None:
+            return self._transport
+        return HttpTransport(self._tls_context, max_idle_connections=connections, environ=self.environ)
 
     def session(self, keys: Callable[[], Keys], remaining_seconds: float) -> Session:
         """One invocation, which the platform ends after so many seconds."""
@@ -135,16 +127,6 @@ class App:
         if not all(_HEADER.fullmatch(part) for part in (credentials.access_key, credentials.token or "-")):
             raise SettingsError(["the access key or the security token holds characters that no header can"])
         return credentials
-
-
-def _wrong_network(error: Exception, environ: Mapping[str, str]) -> str:
-    """Which of the variables that httpx and OpenSSL read is wrong, and what it is to be."""
-    trust = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
-    if trust and isinstance(error, OSError):
-        return f"{trust[0]}: found no certificates, expected a file or a folder of them in PEM"
-    named = [name for name in environ if name.upper() in _PROXIES and environ[name]]
-    kind = type(error).__name__
-    return f"{', '.join(named) or 'HTTPS_PROXY'}: no proxy ({kind}), expected a URL such as http://proxy:3128"
 
 
 class Session:

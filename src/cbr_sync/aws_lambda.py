@@ -11,21 +11,22 @@ gc.disable()
 import json
 import os
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 # Every event needs these two: Lambda starts a function with more of a processor than it runs it with.
 import aws_lambda_powertools  # noqa: F401
 import httpcore  # noqa: F401
-import httpx
 
 from cbr_sync.app import App, Keys, Seams
-from cbr_sync.errors import SettingsError
+from cbr_sync.errors import ApiError, SettingsError
 from cbr_sync.handlers import Invocation, Reply, handle
 from cbr_sync.models import Credentials
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.settings import Settings, webhook_secret
+from cbr_sync.transport import new_request, send
 
 gc.freeze()
 gc.enable()
@@ -33,6 +34,7 @@ gc.enable()
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpx
     from aws_lambda_powertools import Logger
 
 _EXTENSION_TIMEOUT_SECONDS = 5.0
@@ -93,7 +95,7 @@ class LambdaAdapter:
         return read_secret(secret_id, self._environ, self._app.http) if secret_id else Keys()
 
 
-def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client) -> Keys:
+def read_secret(secret_id: str, environ: Mapping[str, str], transport: httpx.BaseTransport) -> Keys:
     """The keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
 
     Source: Secrets Manager User Guide, "AWS Parameters and Secrets Lambda Extension".
@@ -105,13 +107,13 @@ def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client
     url = f"http://localhost:{port}/secretsmanager/get?secretId={quote(secret_id, safe='')}"
     headers = {"X-Aws-Parameters-Secrets-Token": environ.get("AWS_SESSION_TOKEN", "")}
     try:
-        answer = client.get(url, headers=headers, timeout=_EXTENSION_TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        return _keys_in(json.loads(answer.json()["SecretString"]))
-    except httpx.HTTPStatusError as error:
-        why = f"the secrets extension answers HTTP {error.response.status_code}; check the id and the role"
-    except httpx.HTTPError as error:
-        why = f"the secrets extension does not answer ({type(error).__name__}); add its layer"
+        request = new_request("GET", url, headers)
+        answer = send(transport, request, auth=None, timeout_seconds=_EXTENSION_TIMEOUT_SECONDS)
+        if answer.status_code == HTTPStatus.OK:
+            return _keys_in(json.loads(json.loads(answer.content)["SecretString"]))
+        why = f"the secrets extension answers HTTP {answer.status_code}; check the id and the role"
+    except ApiError as error:
+        why = f"the secrets extension does not answer ({error.code}); add its layer"
     except (ValueError, KeyError, TypeError, AttributeError):
         why = 'the secret is not of the form {"ak": "...", "sk": "...", "webhook_secret": "whsec_..."}'
     raise SettingsError([f"CBR_SYNC_SECRET_ID: {why}"])

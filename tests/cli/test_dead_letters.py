@@ -93,7 +93,7 @@ class Clouds(httpx.BaseTransport):
 
     def queue(self, name: str) -> Queue:
         """A new queue on moto."""
-        client = SqsClient(httpx.Client(transport=self.sqs), self.moto, REGION, KEYS, utc_now)
+        client = SqsClient(self.sqs, self.moto, REGION, KEYS, utc_now)
         attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if ".fifo" in name else {}
         body = {"QueueName": name, "Attributes": attributes}
         answer = json.loads(client.call("CreateQueue", body, timeout_seconds=5))

@@ -249,10 +249,10 @@ def test_certificates_that_cannot_be_read_are_told(world: World) -> None:
     assert "PEM" in last.remedy
 
 
-def test_a_proxy_that_is_no_url_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_no_url_is_told(world: World) -> None:
     """Without its password."""
-    monkeypatch.setenv("HTTPS_PROXY", "gopher://me:hidden@proxy:3128")
-    last = list(examine(world.environ, Seams(now=world.now, retry=world.retry)))[-1]
+    environ = {**world.environ, "HTTPS_PROXY": "gopher://me:hidden@proxy:3128"}
+    last = list(examine(environ, Seams(now=world.now, retry=world.retry)))[-1]
     assert (last.subject, last.verdict) == ("HTTPS_PROXY", Verdict.FAILED)
     assert "hidden" not in str(last)
 

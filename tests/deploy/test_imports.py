@@ -23,7 +23,8 @@ PACKAGES = {
 }
 # What every way needs, and what each adds.
 OURS = {
-    *("app", "errors", "events", "handlers", "models", "retry", "settings", "sync", "tls", "transport"),
+    *("app", "errors", "events", "handlers", "models", "network", "retry", "settings", "sync", "tls"),
+    "transport",
     *("huawei", "huawei.cbr", "huawei.client", "huawei.signing"),
     *("monitoring", "monitoring.logger"),
     *("sinks", "sinks.base", "sinks.log", "sinks.messages"),

@@ -60,7 +60,7 @@ class Api:
         return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
 
     def cbr(self, seconds: float = 5) -> Cbr:
-        http = httpx.Client(transport=httpx.MockTransport(self))
+        http = httpx.MockTransport(self)
         client = SignedClient(http, Credentials("made-up-key", "made-up-secret"), now=lambda: START)
         return Cbr(client, ENDPOINT, PROJECT, lambda: seconds)
 

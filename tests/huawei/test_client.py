@@ -38,7 +38,7 @@ class Answer(BaseModel):
 def call(world: World, answering: Answering | httpx.Response, **more: Any) -> Answer:
     """One call to an API that answers so."""
     answer = answering if callable(answering) else lambda _request: answering
-    http = httpx.Client(transport=httpx.MockTransport(answer))
+    http = httpx.MockTransport(answer)
     client = SignedClient(http, KEYS, now=world.now)
     return client.call(Answer, "POST", URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
 
@@ -237,7 +237,7 @@ class Gate:
 
 def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
     """A client whose platform hands over these credentials, one after the other, on renewal."""
-    http = httpx.Client(transport=httpx.MockTransport(gate))
+    http = httpx.MockTransport(gate)
     renewals = iter(renewed)
     return SignedClient(http, KEYS, now=world.now, renew=lambda: next(renewals))
 
@@ -354,7 +354,7 @@ def test_a_request_that_waited_for_another_has_less_time(world: World) -> None:
             order.append("first is answered")
         return httpx.Response(200, json={"value": 1})
 
-    client = SignedClient(httpx.Client(transport=httpx.MockTransport(api)), KEYS, now=world.now)
+    client = SignedClient(httpx.MockTransport(api), KEYS, now=world.now)
     call_as("first")
     second.join()
     assert order == ["first asks for its time", "first is answered", "second asks for its time"]

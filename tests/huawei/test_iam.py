@@ -28,7 +28,7 @@ class Iam:
         return self._answer
 
     def find(self) -> str:
-        http = httpx.Client(transport=httpx.MockTransport(self))
+        http = httpx.MockTransport(self)
         keys = Credentials("made-up-key", "made-up-secret")
         client = SignedClient(http, keys, now=lambda: datetime(2026, 11, 23, 3, tzinfo=UTC))
         return find_project_id(client, IAM, "cn-north-4", timeout_seconds=lambda: 2.5)

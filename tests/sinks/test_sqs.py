@@ -22,6 +22,7 @@ from cbr_sync.models import Credentials, Kind, Status, SyncOutcome, Trigger
 from cbr_sync.retry import Retry
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
 from cbr_sync.sinks.sqs import SqsSink
+from support.sockets import make_transport
 from support.world import World
 
 REGION = "eu-west-1"
@@ -94,20 +95,18 @@ class Moto:
 
     def sink(self, queue_url: str, credentials: Credentials = KEYS) -> SqsSink:
         """Our sink for this queue."""
-        return make_sink(
-            httpx.Client(trust_env=False), queue_url, self.url, credentials, Retry(max_attempts=2)
-        )
+        return make_sink(make_transport(), queue_url, self.url, credentials, Retry(max_attempts=2))
 
 
 def make_sink(
-    client: httpx.Client,
+    transport: httpx.BaseTransport,
     queue_url: str,
     endpoint: str,
     credentials: Credentials = KEYS,
     retry: Retry | None = None,
 ) -> SqsSink:
     """A sink as the App makes it."""
-    sqs = SqsClient(client, endpoint, REGION, credentials, utc_now)
+    sqs = SqsClient(transport, endpoint, REGION, credentials, utc_now)
     return SqsSink(lambda: sqs, queue_url, retry or Retry(), 5)
 
 
@@ -244,9 +243,9 @@ def emit(
     credentials: Credentials = KEYS,
 ) -> None:
     """Emit so many events to this queue, on the world's clock."""
-    client = httpx.Client(transport=httpx.MockTransport(queue))
+    transport = httpx.MockTransport(queue)
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
-    sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
+    sqs = SqsClient(transport, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
     SqsSink(lambda: sqs, url, world.retry, 5).emit(events_of(count), seconds)
 
 

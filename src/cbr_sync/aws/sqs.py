@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from cbr_sync.transport import Response
+
 
 HTTP_OK = 200
 
@@ -56,7 +58,7 @@ _RETRYABLE_CODES = frozenset(
 class SqsClient(NamedTuple):
     """One account's SQS in one region: every call of ours is signed here, and its error translated."""
 
-    client: httpx.Client
+    transport: httpx.BaseTransport
     endpoint: str
     region: str
     credentials: Credentials
@@ -72,7 +74,7 @@ class SqsClient(NamedTuple):
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"}
         content = json.dumps(body, separators=(",", ":")).encode()
         response = send(
-            self.client,
+            self.transport,
             new_request("POST", self.endpoint + "/", headers, content),
             auth=SigV4Auth(self.credentials, self.region, "sqs", self.now),
             timeout_seconds=timeout_seconds,
@@ -83,7 +85,7 @@ class SqsClient(NamedTuple):
 
 
 def build_sqs_client(
-    client: httpx.Client, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
+    transport: httpx.BaseTransport, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
 ) -> SqsClient:
     """The way to a queue, with the keys, the region and the endpoint that the standard variables name.
 
@@ -99,10 +101,10 @@ def build_sqs_client(
     endpoint = environ.get("AWS_ENDPOINT_URL_SQS") or environ.get("AWS_ENDPOINT_URL")
     key, secret = (environ[name] for name in AWS_KEY_NAMES)
     credentials = Credentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None)
-    return SqsClient(client, endpoint or f"{url.scheme}://{url.netloc}", region, credentials, now)
+    return SqsClient(transport, endpoint or f"{url.scheme}://{url.netloc}", region, credentials, now)
 
 
-def _build_error(response: httpx.Response, credentials: Credentials) -> ApiError:
+def _build_error(response: Response, credentials: Credentials) -> ApiError:
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):

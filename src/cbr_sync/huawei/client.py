@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.models import Credentials
     from cbr_sync.retry import Retry, Throttle
+    from cbr_sync.transport import Response
 
 
 T = TypeVar("T")
@@ -84,13 +85,13 @@ class SignedClient:
 
     def __init__(
         self,
-        client: httpx.Client,
+        transport: httpx.BaseTransport,
         credentials: Credentials,
         *,
         now: Callable[[], datetime],
         renew: Callable[[], Credentials | None] = lambda: None,
     ) -> None:
-        self._client = client
+        self._transport = transport
         self._credentials = credentials
         self._now = now
         self._renew = renew
@@ -181,7 +182,7 @@ class SignedClient:
         timeout_seconds: Callable[[], float],
     ) -> AnswerT:
         auth = SdkHmacAuth(credentials, self._now)
-        response = send(self._client, request, auth=auth, timeout_seconds=timeout_seconds())
+        response = send(self._transport, request, auth=auth, timeout_seconds=timeout_seconds())
         if response.status_code not in _OK:
             error = _parse_error(response, credentials)
             self._accepted = self._accepted or _SIGNATURE_WAS_READ.match(error.code) is not None
@@ -204,7 +205,7 @@ def _refusal_scope(request: httpx.Request) -> tuple[str, str]:
     return request.url.host, request.method
 
 
-def _parse_error(response: httpx.Response, credentials: Credentials) -> ApiError:
+def _parse_error(response: Response, credentials: Credentials) -> ApiError:
     answer = _parse_json(response)
     kind: type[ApiError] = ApiError
     if response.status_code in _REDIRECT:
@@ -217,7 +218,7 @@ def _parse_error(response: httpx.Response, credentials: Credentials) -> ApiError
 
 
 def _build_error_from(
-    kind: type[ApiError], code: str, message: str, response: httpx.Response, credentials: Credentials
+    kind: type[ApiError], code: str, message: str, response: Response, credentials: Credentials
 ) -> ApiError:
     """The error with what the answer tells beside, and without the keys that the server may have echoed."""
     answer, headers = _parse_json(response), response.headers
@@ -270,7 +271,7 @@ def classify(code: str, http_status: int) -> type[ApiError]:
     return OutcomeUnknownError if http_status >= _SERVER_ERROR else ApiError
 
 
-def _parse_json(response: httpx.Response) -> object:
+def _parse_json(response: Response) -> object:
     try:
         return json.loads(response.content)
     except (ValueError, RecursionError):

@@ -11,8 +11,6 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import httpx
-
 from cbr_sync.errors import ApiError, CbrSyncError, RetryableError, SyncUnfinished
 from cbr_sync.models import WENT_WRONG, Status
 from cbr_sync.sinks.messages import WORST_FIRST
@@ -21,6 +19,7 @@ from cbr_sync.transport import new_request, send
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import httpx
     from aws_lambda_powertools import Logger
 
     from cbr_sync.models import OutcomeError
@@ -51,15 +50,15 @@ class HealthchecksPing:
 
     def __init__(
         self,
-        client: httpx.Client,
+        transport: httpx.BaseTransport,
         url: str,
         run_id: str,
         told: RunResult,
         logger: Logger,
         remaining_seconds: Callable[[], float],
     ) -> None:
-        """Pings over this client; ``remaining_seconds`` tells when the run is asked for its end."""
-        self._client = client
+        """Pings over this transport; ``remaining_seconds`` tells when the run is asked for its end."""
+        self._transport = transport
         self._url = url
         self._run_id = run_id_as_uuid(run_id)
         self._told = told
@@ -80,7 +79,7 @@ class HealthchecksPing:
         last.wait(seconds, self._logger)
 
     def _send(self, suffix: str, body: str) -> _PingThread:
-        sending = _PingThread(self._client, f"{self._url}{suffix}?rid={self._run_id}", body)
+        sending = _PingThread(self._transport, f"{self._url}{suffix}?rid={self._run_id}", body)
         sending.start()
         return sending
 
@@ -88,9 +87,9 @@ class HealthchecksPing:
 class _PingThread(threading.Thread):
     """A request under way; a daemon, so that no process waits for it."""
 
-    def __init__(self, client: httpx.Client, url: str, body: str) -> None:
+    def __init__(self, transport: httpx.BaseTransport, url: str, body: str) -> None:
         super().__init__(daemon=True)
-        self._client = client
+        self._transport = transport
         self._url = url
         self._body = body
         self._trouble = "no answer yet"
@@ -99,8 +98,8 @@ class _PingThread(threading.Thread):
         """Send it; no answer matters but whether it was taken."""
         try:
             request = new_request("POST", self._url, {}, self._body.encode())
-            status = send(self._client, request, auth=None, timeout_seconds=PING_SECONDS).status_code
-        except (ApiError, httpx.InvalidURL) as error:
+            status = send(self._transport, request, auth=None, timeout_seconds=PING_SECONDS).status_code
+        except ApiError as error:
             self._trouble = str(error)
         else:
             self._trouble = "" if status in _TAKEN else f"HTTP {status}"

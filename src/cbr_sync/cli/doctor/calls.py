@@ -16,10 +16,9 @@ from cbr_sync.transport import new_request, send
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from cbr_sync.app import App
     from cbr_sync.models import Credentials
+    from cbr_sync.transport import Response
 
 
 T = TypeVar("T")
@@ -49,7 +48,7 @@ class Calls:
         """How long one request may wait."""
         return self.app.settings.request_timeout_seconds
 
-    def unsigned(self, origin: str) -> httpx.Response:
+    def unsigned(self, origin: str) -> Response:
         """What answers at a server's root, whatever it says."""
         request = new_request("GET", f"{origin}/", {})
         return send(self.app.http, request, auth=None, timeout_seconds=self.timeout_seconds())
