@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 import trustme
 
@@ -525,9 +527,16 @@ def test_an_untrusted_server_behind_a_tls_proxy_is_refused(
         transport.close()
 
 
-@pytest.mark.parametrize("ends", ["close", "garbage"])
+@pytest.mark.parametrize(
+    ("garbage", "kind"),
+    [(b"", httpx.RemoteProtocolError), (b"\x17\x03\x03\x00\x20" + bytes(32), httpx.ReadError)],
+    ids=["hangs-up", "garbage"],
+)
 def test_a_tls_proxy_that_breaks_in_the_tunnel_breaks_the_request(
-    trusting: ssl.SSLContext, server_context: ssl.SSLContext, ends: str
+    trusting: ssl.SSLContext,
+    server_context: ssl.SSLContext,
+    garbage: bytes,
+    kind: type[Exception],
 ) -> None:
     """After the request was sent through it, which may have arrived."""
 
@@ -537,18 +546,30 @@ def test_a_tls_proxy_that_breaks_in_the_tunnel_breaks_the_request(
             side.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             inner = server_context.wrap_bio(incoming, outgoing, server_side=True)
-            for step in (inner.do_handshake, lambda: inner.read(65536)):
-                while True:
-                    try:
-                        step()
-                        break
-                    except ssl.SSLWantReadError:
-                        side.sendall(outgoing.read())
-                        incoming.write(side.recv(65536))
-                side.sendall(outgoing.read())
-            if ends == "garbage":
-                side.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+            received = b""
+            while not received.endswith(b"{}"):
+                try:
+                    received += inner.read(65536)
+                except ssl.SSLWantReadError:
+                    side.sendall(outgoing.read())
+                    incoming.write(side.recv(65536))
+            side.sendall(outgoing.read() + garbage)
 
     with serving(handle) as proxy:
         transport = make_transport(trusting, environ={"HTTPS_PROXY": f"https://127.0.0.1:{proxy.port}"})
-        assert ask_in_vain(transport, f"https://{NAME}/") == NO_ANSWER
+        with pytest.raises(OutcomeUnknownError) as error:
+            ask(transport, f"https://{NAME}/", seconds=5)
+        transport.close()
+    assert error.value.code == "CbrSync.NoAnswer"
+    assert isinstance(error.value.__cause__, kind)
+
+
+def test_a_connection_that_breaks_while_it_is_written_to_may_have_taken_the_request() -> None:
+    """The server resets it in the middle of a long body."""
+
+    def handle(connection: socket.socket, _stop: threading.Event) -> None:
+        connection.recv(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with serving(handle) as server:
+        assert ask_in_vain(make_transport(), server.url, content=bytes(32 * 1024 * 1024)) == NO_ANSWER
