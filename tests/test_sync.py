@@ -149,7 +149,7 @@ def build_syncer(
     logger = make_logger({})
     api_clock = ApiClock(logger)
     client = SignedClient(
-        httpx.Client(transport=httpx.MockTransport(cloud)),
+        httpx.MockTransport(cloud),
         Credentials("made-up-key", "made-up-secret"),
         key_states=KeyStates(clock),
         clock=clock,

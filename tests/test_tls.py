@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -9,15 +10,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import certifi
-import httpx
 import pytest
 import trustme
 
 import bundle
 from cbr_sync.app import App
+from cbr_sync.errors import NotAcceptedError, SettingsError
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.settings import Settings
-from cbr_sync.tls import tls_context
+from cbr_sync.tls import build_tls_context
+from cbr_sync.transport import new_request, send
+from support.sockets import make_transport
 from support.world import World
 
 
@@ -50,8 +53,8 @@ def url(authority: trustme.CA) -> Iterator[str]:
 
 def get(url: str, environ: Mapping[str, str], authorities: Path) -> int:
     """The status of an answer from a server that is trusted."""
-    with httpx.Client(verify=tls_context(environ, authorities), trust_env=False) as client:
-        return client.get(url).status_code
+    with make_transport(build_tls_context(environ, authorities)) as transport:
+        return send(transport, new_request("GET", url, {}), auth=None, timeout_seconds=5).status_code
 
 
 @pytest.fixture
@@ -64,14 +67,14 @@ def known(authority: trustme.CA, tmp_path: Path) -> Path:
 
 def test_an_authority_in_the_built_folder_is_found(url: str, known: Path) -> None:
     """By the name that the build gave it, though nothing was read before the connection."""
-    context = tls_context({}, known)
+    context = build_tls_context({}, known)
     assert context.cert_store_stats()["x509_ca"] == 0
     assert get(url, {}, known) == 204
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_the_standard_variables_go_first(url: str, known: Path, tmp_path: Path, name: str) -> None:
-    """Behind a proxy that looks into everything, these say whom to trust."""
+    """Behind a proxy that looks into everything, these say what is trusted."""
     (tmp_path / "empty").mkdir()
     value = {"SSL_CERT_FILE": known.parent / "all.pem", "SSL_CERT_DIR": known}[name]
     assert get(url, {name: str(value)}, tmp_path / "empty") == 204
@@ -81,21 +84,75 @@ def test_the_standard_variables_go_first(url: str, known: Path, tmp_path: Path, 
 def test_an_unknown_authority_is_refused(url: str, tmp_path: Path, folder: str) -> None:
     """Whether the folder was built or certifi's file is read."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(NotAcceptedError, match="CERTIFICATE_VERIFY_FAILED"):
         get(url, {}, tmp_path / folder)
 
 
 def test_where_nothing_was_built_certifi_is_read(tmp_path: Path) -> None:
     """As on a laptop."""
-    assert tls_context({}, tmp_path / "nowhere").cert_store_stats()["x509_ca"] > 100
+    assert build_tls_context({}, tmp_path / "nowhere").cert_store_stats()["x509_ca"] > 100
 
 
 def test_the_app_trusts_whom_the_variables_say(url: str, known: Path, world: World) -> None:
-    """Its one client is made with them, not with the process's own."""
+    """Its connections are made with them, not with the process's own."""
     environ = {**world.environ, "SSL_CERT_DIR": str(known)}
     app = App(Settings.load(environ), environ, make_logger(environ))
-    assert app.http.get(url).status_code == 204
+    assert send(app.http, new_request("GET", url, {}), auth=None, timeout_seconds=5).status_code == 204
     app.close()
+
+
+def mistakes_of(environ: Mapping[str, str], authorities: Path) -> tuple[str, ...]:
+    """What is said of these variables."""
+    with pytest.raises(SettingsError) as error:
+        build_tls_context(environ, authorities)
+    return tuple(map(str, error.value.mistakes))
+
+
+def test_a_list_of_folders_is_one_to_openssl(url: str, known: Path, tmp_path: Path) -> None:
+    """One of them has to be there."""
+    folders = {"SSL_CERT_DIR": os.pathsep.join([str(tmp_path / "nowhere"), str(known)])}
+    assert get(url, folders, tmp_path / "empty") == 204
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+@pytest.mark.parametrize("more", [{}, {"SSL_CERT_DIR": "/nowhere", "HTTPS_PROXY": "http://proxy:3128"}])
+def test_a_file_without_certificates_is_a_mistake_by_name(
+    known: Path, tmp_path: Path, content: str | None, more: dict[str, str]
+) -> None:
+    """It is the one that counts, and the only one named."""
+    if content is not None:
+        (tmp_path / "file.pem").write_text(content)
+    mistakes = mistakes_of({"SSL_CERT_FILE": str(tmp_path / "file.pem"), **more}, known)
+    assert mistakes == ("SSL_CERT_FILE: found no certificates, expected a file of them in PEM",)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "all.pem", "nowhere\0"])
+def test_a_folder_that_is_none_is_a_mistake_by_name(known: Path, name: str) -> None:
+    """OpenSSL would trust nobody, and not say why."""
+    assert mistakes_of({"SSL_CERT_DIR": str(known.parent / name)}, known) == (
+        "SSL_CERT_DIR: found no folder, expected one of certificates in PEM, made by openssl rehash",
+    )
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "authorities", "certifi"])
+def test_a_key_log_that_cannot_be_written_is_blamed_on_nothing_else(
+    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Python's ssl opens it by itself, whatever else is set."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path))
+    values = {"SSL_CERT_FILE": str(known.parent / "all.pem"), "SSL_CERT_DIR": str(known)}
+    environ = {name: values[name]} if name in values else {}
+    (mistake,) = mistakes_of(environ, known if name == "authorities" else tmp_path / "nowhere")
+    assert mistake.startswith("SSLKEYLOGFILE: found a file that cannot be written (Is a directory), expected")
+
+
+def test_a_key_log_that_can_be_written_is(
+    url: str, known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with every other client of Python."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
+    assert get(url, {}, known) == 204
+    assert "CLIENT_TRAFFIC_SECRET" in (tmp_path / "keys.log").read_text()
 
 
 def test_every_authority_of_certifi_gets_its_file(tmp_path: Path) -> None:

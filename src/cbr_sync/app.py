@@ -5,26 +5,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import httpx
-
 from cbr_sync.clock import Clock
 from cbr_sync.credentials import KeyStates
-from cbr_sync.errors import SettingMistake, SettingsError
 from cbr_sync.retry import Retrier
-from cbr_sync.tls import tls_context
+from cbr_sync.tls import build_tls_context
+from cbr_sync.transport import HttpTransport
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    import httpx
     from aws_lambda_powertools import Logger
 
     from cbr_sync.settings import Settings
     from cbr_sync.sync import Progress
 
-# Loopback is never behind a proxy, and what goes to the secrets extension is not a proxy's business.
-_NO_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
-_PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"}
 _PING_CONNECTIONS = 2
 
 
@@ -74,7 +70,7 @@ class App:
         self.retrier = Retrier(self.clock, settings.max_attempts)
         self.on_progress = on_progress
         self._transport = transport
-        self.http = self._open_client(settings.concurrency)
+        self.http = self._open_transport(settings.concurrency)
         self.found_project_id: str | None = None
 
     def close(self) -> None:
@@ -84,35 +80,15 @@ class App:
             self.ping_http.close()
 
     @cached_property
-    def ping_http(self) -> httpx.Client:
+    def ping_http(self) -> httpx.BaseTransport:
         """The connections of pings: one that hangs keeps no worker waiting."""
-        return self._open_client(_PING_CONNECTIONS)
+        return self._open_transport(_PING_CONNECTIONS)
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext | bool:
-        """The TLS trust store; a transport that is given brings its own, if any."""
-        return True if self._transport else tls_context(self.environ)
+    def _tls_context(self) -> ssl.SSLContext:
+        return build_tls_context(self.environ)
 
-    def _open_client(self, connections: int) -> httpx.Client:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        try:
-            return httpx.Client(
-                transport=self._transport, verify=self._trust, limits=limits, mounts=_NO_PROXY
-            )
-        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            # Its text may show a proxy's password, so it is not chained either.
-            raise SettingsError([_build_network_mistake(error, self.environ)]) from None
-
-
-def _build_network_mistake(error: Exception, environ: Mapping[str, str]) -> SettingMistake:
-    """Return which of the variables that httpx and OpenSSL read is wrong, and what is expected there."""
-    trust = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)]
-    if trust and isinstance(error, OSError):
-        return SettingMistake(trust[0], "found no certificates", expected="a file or a folder of them in PEM")
-    named = [name for name in environ if name.upper() in _PROXIES and environ[name]]
-    return SettingMistake(
-        ", ".join(named) or "HTTPS_PROXY",
-        f"no proxy ({type(error).__name__})",
-        expected="a URL such as http://proxy:3128",
-        variables=tuple(named),
-    )
+    def _open_transport(self, connections: int) -> httpx.BaseTransport:
+        if self._transport is not None:
+            return self._transport
+        return HttpTransport(self._tls_context, max_idle_connections=connections, environ=self.environ)

@@ -11,21 +11,22 @@ gc.disable()
 import json
 import os
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import httpcore  # noqa: F401 - as Powertools, below
-import httpx
 
 from cbr_sync.app import App
 from cbr_sync.clock import Clock
 from cbr_sync.credentials import Credentials, PlatformValues
-from cbr_sync.errors import SettingMistake, SettingsError
+from cbr_sync.errors import ApiError, SettingMistake, SettingsError
 from cbr_sync.handler import handle
 from cbr_sync.monitoring.logger import import_powertools, make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.run import Context
 from cbr_sync.settings import Settings, parse_webhook_secret
+from cbr_sync.transport import new_request, send
 
 # Every event needs it and httpcore: Lambda starts a function with more of a processor than it runs it with.
 import_powertools()
@@ -36,6 +37,7 @@ gc.enable()
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import httpx
     from aws_lambda_powertools import Logger
 
     from cbr_sync.results import RunResult
@@ -131,7 +133,7 @@ class LambdaAdapter:
         return read_secret(secret_id, self._environ, self._app.http) if secret_id else PlatformValues()
 
 
-def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client) -> PlatformValues:
+def read_secret(secret_id: str, environ: Mapping[str, str], transport: httpx.BaseTransport) -> PlatformValues:
     """The keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
 
     Source: Secrets Manager User Guide, "AWS Parameters and Secrets Lambda Extension".
@@ -143,14 +145,14 @@ def read_secret(secret_id: str, environ: Mapping[str, str], client: httpx.Client
     url = f"http://localhost:{port}/secretsmanager/get?secretId={quote(secret_id, safe='')}"
     headers = {"X-Aws-Parameters-Secrets-Token": environ.get("AWS_SESSION_TOKEN", "")}
     try:
-        answer = client.get(url, headers=headers, timeout=_EXTENSION_TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        return _parse_secret(json.loads(answer.json()["SecretString"]))
-    except httpx.HTTPStatusError as error:
-        found = f"the secrets extension answers HTTP {error.response.status_code}"
+        request = new_request("GET", url, headers)
+        answer = send(transport, request, auth=None, timeout_seconds=_EXTENSION_TIMEOUT_SECONDS)
+        if answer.status_code == HTTPStatus.OK:
+            return _parse_secret(json.loads(json.loads(answer.content)["SecretString"]))
+        found = f"the secrets extension answers HTTP {answer.status_code}"
         remedy = "check the id and the role"
-    except httpx.HTTPError as error:
-        found, remedy = f"the secrets extension does not answer ({type(error).__name__})", "add its layer"
+    except ApiError as error:
+        found, remedy = f"the secrets extension does not answer ({error.code})", "add its layer"
     except (ValueError, KeyError, TypeError, AttributeError):
         found = 'the secret is not of the form {"ak": "...", "sk": "...", "webhook_secret": "whsec_..."}'
         remedy = "give it that form"

@@ -152,7 +152,7 @@ class Services:
 
         app = self.app
         return HealthchecksPing(
-            client=app.ping_http,
+            transport=app.ping_http,
             url=url.get_secret_value(),
             run_id=run_id,
             result=result,

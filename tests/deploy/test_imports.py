@@ -23,9 +23,9 @@ PACKAGES = {
 }
 # What every way needs, and what each adds.
 OURS = {
-    *("app", "credentials", "errors", "events", "handlers", "models", "retry", "settings", "sync", "tls"),
-    *("transport", "validation"),
-    *("huawei", "huawei.cbr", "huawei.client", "huawei.endpoints", "huawei.signing"),
+    *("app", "errors", "events", "handlers", "models", "network", "retry", "settings", "sync", "tls"),
+    "transport",
+    *("huawei", "huawei.cbr", "huawei.client", "huawei.signing"),
     *("monitoring", "monitoring.logger"),
     *("sinks", "sinks.base", "sinks.log", "sinks.messages"),
     *("triggers", "triggers.signature"),

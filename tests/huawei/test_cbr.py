@@ -64,7 +64,7 @@ class Api:
         return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
 
     def cbr(self, seconds: float = 5) -> Cbr:
-        http = httpx.Client(transport=httpx.MockTransport(self))
+        http = httpx.MockTransport(self)
         keys = Credentials("made-up-key", "made-up-secret")
         client = SignedClient(http, keys, key_states=KeyStates(VirtualClock()), clock=VirtualClock())
         logger = make_logger({})

@@ -46,7 +46,7 @@ class Answer(BaseModel):
 def call(world: World, answering: Answering | httpx.Response, method: str = "POST", **more: Any) -> Answer:
     """One call to an API that answers so."""
     answer = answering if callable(answering) else lambda _request: answering
-    http = httpx.Client(transport=httpx.MockTransport(answer))
+    http = httpx.MockTransport(answer)
     client = SignedClient(http, KEYS, key_states=KeyStates(world.clock), clock=world.clock)
     return client.call(Answer, method, URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
 
@@ -265,7 +265,7 @@ class Gate:
 
 def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
     """A client whose platform hands over these credentials, one after the other, on renewal."""
-    http = httpx.Client(transport=httpx.MockTransport(gate))
+    http = httpx.MockTransport(gate)
     renewals = iter(renewed)
     return SignedClient(
         http, KEYS, key_states=KeyStates(world.clock), clock=world.clock, renew=lambda: next(renewals)
@@ -331,7 +331,7 @@ def test_refused_keys_are_not_tried_again_for_five_minutes(world: World) -> None
     """Over the runs of one instance, each of which has a client of its own."""
     gate = Gate("made-up-token")
     states = KeyStates(world.clock)
-    http = httpx.Client(transport=httpx.MockTransport(gate))
+    http = httpx.MockTransport(gate)
     wrong = Credentials("made-up-access-key", "made-up-secret-key", "wrong")
 
     def build_client() -> SignedClient:
@@ -420,7 +420,7 @@ def test_a_request_that_waited_for_another_has_less_time() -> None:
             order.append("first is answered")
         return httpx.Response(200, json={"value": 1})
 
-    http = httpx.Client(transport=httpx.MockTransport(api))
+    http = httpx.MockTransport(api)
     client = SignedClient(http, KEYS, key_states=KeyStates(Clock()), clock=Clock())
     call_as("first")
     second.join()

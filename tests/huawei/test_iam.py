@@ -27,7 +27,7 @@ class Iam:
         return self._answer
 
     def find(self) -> str:
-        http = httpx.Client(transport=httpx.MockTransport(self))
+        http = httpx.MockTransport(self)
         keys = Credentials("made-up-key", "made-up-secret")
         client = SignedClient(
             http,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import uuid
@@ -19,7 +20,9 @@ from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.results import RunResult
 from cbr_sync.settings import Settings
 from cbr_sync.simulator.scenarios import PastSync, demo_simulator
+from cbr_sync.transport import new_request, send
 from support.builders import VAULT, Lines, build_outcome, build_result, build_world
+from support.sockets import read_request, serving
 from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, webhook_event
 
 CHECK = "https://hc.example.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001"
@@ -205,10 +208,10 @@ def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines, left: f
         over.wait(30)
         return httpx.Response(200)
 
-    client = httpx.Client(transport=httpx.MockTransport(hang))
+    client = httpx.MockTransport(hang)
     begun = time.monotonic()
     ping = HealthchecksPing(
-        client=client,
+        transport=client,
         url=CHECK,
         run_id=RUN,
         result=RunResult(),
@@ -224,11 +227,22 @@ def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines, left: f
 
 
 def test_a_hanging_ping_keeps_no_worker_waiting(world: World) -> None:
-    """It has connections of its own."""
+    """It has connections of its own, which end with the instance's."""
     app = App(Settings.load({**world.environ, "CBR_SYNC_CONCURRENCY": "1"}), world.environ, make_logger({}))
     assert app.ping_http is not app.http
-    app.close()
-    assert app.ping_http.is_closed
+    ends: list[bytes] = []
+
+    def handle(connection: socket.socket, _stop: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        ends.append(connection.recv(1))
+
+    with serving(handle) as server:
+        for transport in (app.http, app.ping_http):
+            send(transport, new_request("GET", server.url, {}), auth=None, timeout_seconds=5)
+        assert ends == []
+        app.close()
+    assert ends == [b"", b""]
 
 
 @pytest.mark.parametrize("url", ["https://a..b/x", f"https://{'a' * 64}.example/x"])

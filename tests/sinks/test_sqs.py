@@ -23,6 +23,7 @@ from cbr_sync.models import Kind, Status, SyncOutcome, Trigger
 from cbr_sync.retry import Retrier
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
 from cbr_sync.sinks.sqs import SqsSink
+from support.sockets import make_transport
 from support.world import World
 
 REGION = "eu-west-1"
@@ -95,9 +96,7 @@ class Moto:
 
     def sink(self, queue_url: str, credentials: Credentials = KEYS) -> SqsSink:
         """Our sink for this queue."""
-        return make_sink(
-            httpx.Client(trust_env=False), queue_url, self.url, credentials, Retrier(Clock(), max_attempts=2)
-        )
+        return make_sink(make_transport(), queue_url, self.url, credentials, Retrier(Clock(), max_attempts=2))
 
 
 def make_sink(
@@ -245,7 +244,7 @@ def emit(
     credentials: Credentials = KEYS,
 ) -> None:
     """Emit so many events to this queue, on the world's clock."""
-    client = httpx.Client(transport=httpx.MockTransport(queue))
+    client = httpx.MockTransport(queue)
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
     sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
     SqsSink(sqs, url, retrier=world.retrier, request_timeout_seconds=5).emit(events_of(count), seconds)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from cbr_sync.transport import Response
+
 
 HTTP_OK = 200
 _SERVER_ERROR = 500
@@ -57,7 +59,7 @@ _RETRYABLE_CODES = frozenset(
 class SqsClient(NamedTuple):
     """One account's SQS in one region: every call of ours is signed here, and its error translated."""
 
-    client: httpx.Client
+    transport: httpx.BaseTransport
     endpoint: str
     region: str
     credentials: Credentials
@@ -73,7 +75,7 @@ class SqsClient(NamedTuple):
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"}
         content = json.dumps(body, separators=(",", ":")).encode()
         response = send(
-            self.client,
+            self.transport,
             new_request("POST", self.endpoint + "/", headers, content),
             auth=SigV4Auth(self.credentials, self.region, "sqs", self.now),
             timeout_seconds=timeout_seconds,
@@ -84,7 +86,7 @@ class SqsClient(NamedTuple):
 
 
 def build_sqs_client(
-    client: httpx.Client, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
+    transport: httpx.BaseTransport, queue_url: str, environ: Mapping[str, str], now: Callable[[], datetime]
 ) -> SqsClient:
     """Build a client for one queue, with the keys, region and endpoint that the variables of AWS name.
 
@@ -103,7 +105,7 @@ def build_sqs_client(
         environ.get(name, "").strip() for name in (*AWS_KEY_NAMES, AWS_TOKEN_NAME)
     )
     return SqsClient(
-        client,
+        transport,
         find_queue_endpoint(queue_url, environ),
         find_queue_region(queue_url, environ) or "",
         Credentials(access_key, secret_key, token or None),
@@ -111,7 +113,7 @@ def build_sqs_client(
     )
 
 
-def _build_error(response: httpx.Response, credentials: Credentials) -> ApiError:
+def _build_error(response: Response, credentials: Credentials) -> ApiError:
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):

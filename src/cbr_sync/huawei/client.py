@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cbr_sync.credentials import Credentials, KeyStates
     from cbr_sync.huawei.clock import ApiClock
     from cbr_sync.retry import Retrier, Retry, Throttle
+    from cbr_sync.transport import Response
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -72,7 +73,7 @@ class SignedClient:
 
     def __init__(
         self,
-        client: httpx.Client,
+        transport: httpx.BaseTransport,
         credentials: Credentials,
         *,
         key_states: KeyStates,
@@ -82,13 +83,13 @@ class SignedClient:
         """Sign with these credentials, or with those that renew them.
 
         Args:
-            client: Sends the requests.
+            transport: Sends the requests.
             credentials: The keys to begin with.
             key_states: Which keys were accepted or refused in this instance.
             clock: Tells the time, and waits.
             renew: Returns the credentials as the platform has them now; None where it has none.
         """
-        self._client = client
+        self._transport = transport
         self._credentials = credentials
         self._key_states = key_states
         self._clock = clock
@@ -206,7 +207,7 @@ class SignedClient:
             )
         auth = SdkHmacAuth(credentials, self._clock.now)
         sent_at = self._clock.now()
-        response = send(self._client, request, auth=auth, timeout_seconds=timeout_seconds())
+        response = send(self._transport, request, auth=auth, timeout_seconds=timeout_seconds())
         received_at = self._clock.now()
         if api_clock:
             api_clock.observe(sent_at, received_at, response.headers.get("Date"))
@@ -279,7 +280,7 @@ class ProjectClient:
         return self._retrier.bind(deadline=deadline, throttle=self._throttle, count_all=True)
 
 
-def _build_error(response: httpx.Response, credentials: Credentials, now: datetime) -> ApiError:
+def _build_error(response: Response, credentials: Credentials, now: datetime) -> ApiError:
     if response.status_code in _REDIRECT:
         message = f"HTTP {response.status_code}: the API does not redirect; check the endpoint"
         return _describe_answer(ApiError, "CbrSync.Redirected", message, response, credentials, now)
@@ -293,7 +294,7 @@ def _describe_answer(
     kind: type[ApiError],
     code: str,
     message: str,
-    response: httpx.Response,
+    response: Response,
     credentials: Credentials,
     now: datetime,
 ) -> ApiError:

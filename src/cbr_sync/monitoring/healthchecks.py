@@ -43,7 +43,7 @@ class HealthchecksPing:
     def __init__(
         self,
         *,
-        client: httpx.Client,
+        transport: httpx.BaseTransport,
         url: str,
         run_id: str,
         result: RunResult,
@@ -53,14 +53,14 @@ class HealthchecksPing:
         """Ping a check about one run.
 
         Args:
-            client: Sends the pings.
+            transport: Sends the pings.
             url: The check's URL.
             run_id: The platform's id of the invocation.
             result: What becomes of the run; read at its end.
             logger: Gets what goes wrong.
             remaining_seconds: Returns how long the platform still lets the run go on.
         """
-        self._client = client
+        self._transport = transport
         self._url = url
         self._run_id = build_run_uuid(run_id)
         self._result = result
@@ -81,7 +81,7 @@ class HealthchecksPing:
         last.wait(seconds, self._logger)
 
     def _send(self, suffix: str, body: str) -> _PingThread:
-        thread = _PingThread(self._client, f"{self._url}{suffix}?rid={self._run_id}", body)
+        thread = _PingThread(self._transport, f"{self._url}{suffix}?rid={self._run_id}", body)
         thread.start()
         return thread
 
@@ -89,9 +89,9 @@ class HealthchecksPing:
 class _PingThread(threading.Thread):
     """A ping under way; a daemon, so that no process waits for it."""
 
-    def __init__(self, client: httpx.Client, url: str, body: str) -> None:
+    def __init__(self, transport: httpx.BaseTransport, url: str, body: str) -> None:
         super().__init__(daemon=True)
-        self._client = client
+        self._transport = transport
         self._url = url
         self._body = body
         self._trouble = "no answer yet"
@@ -100,7 +100,7 @@ class _PingThread(threading.Thread):
         """Send the ping; of its answer only the status matters."""
         try:
             request = new_request("POST", self._url, {}, self._body.encode(errors="replace"))
-            status = send(self._client, request, auth=None, timeout_seconds=PING_SECONDS).status_code
+            status = send(self._transport, request, auth=None, timeout_seconds=PING_SECONDS).status_code
         except Exception as error:  # noqa: BLE001 - no ping costs anything else
             self._trouble = str(error) if isinstance(error, CbrSyncError) else type(error).__name__
         else:

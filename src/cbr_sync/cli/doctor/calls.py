@@ -16,10 +16,9 @@ from cbr_sync.transport import new_request, send
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from cbr_sync.app import App
     from cbr_sync.credentials import Credentials
+    from cbr_sync.transport import Response
 
 T = TypeVar("T")
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -52,7 +51,7 @@ class Calls:
         """Return how long one request may wait."""
         return self.app.settings.request_timeout_seconds
 
-    def fetch_root(self, origin: str) -> httpx.Response:
+    def fetch_root(self, origin: str) -> Response:
         """Return what answers at the root of a server, whatever it says; the request is not signed."""
         request = new_request("GET", f"{origin}/", {})
         return send(self.app.http, request, auth=None, timeout_seconds=self.get_timeout_seconds())
