@@ -1,6 +1,6 @@
 # make demo          sets up what it needs and shows the main job working, without any cloud account
 # make test          sets up what it needs and runs the tests
-# make check         the one gate: format, lint, types, template, tests
+# make check         the one gate: format, lint, types, imports, template, tests
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build         writes the zips that are deployed into dist
 # make bench         measures ours against the same job on the usual libraries, in its own environment
@@ -37,6 +37,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/cfn-lint template.yaml
 	$(MAKE) --no-print-directory test
 
