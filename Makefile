@@ -1,5 +1,6 @@
 # make demo          sets up what it needs and shows the main job working, without any cloud account
 # make test          sets up what it needs and runs the tests
+# make test-fast     the tests that build nothing and open no browser, without coverage
 # make check         the one gate: format, lint, types, imports, template, tests
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build         writes the zips that are deployed into dist
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy build bench format lock clean
+.PHONY: help demo test test-fast check check-deploy build bench format lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -30,8 +31,13 @@ $(READY): pyproject.toml src/requirements.txt requirements-dev.txt
 demo: $(READY)
 	@$(BIN)/python tests/demo.py
 
+# One worker for each core. Each takes half of the tests as they stand, so that what a module shares is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 test: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+
+test-fast: $(READY)
+	$(PYTEST) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check

@@ -14,7 +14,7 @@ from cbr_sync.app import utc_now
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import PATIENCE_SECONDS, TESTS, event_of, install, on_linux, unpack
+from support.shipped import PATIENCE_SECONDS, TESTS, build_once, event_of, install, on_linux, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
@@ -30,8 +30,8 @@ def code(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the platform has of its own, too old for us."""
-    target = tmp_path_factory.mktemp("platform") / "site-packages"
-    return install(target, TESTS / "support" / "functiongraph-libraries.txt")
+    requirements = TESTS / "support" / "functiongraph-libraries.txt"
+    return build_once(tmp_path_factory, "site-packages", lambda folder: install(folder, requirements))
 
 
 @pytest.fixture

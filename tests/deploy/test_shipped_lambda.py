@@ -20,7 +20,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, Request
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import LambdaService, event_of, install, on_linux, unpack
+from support.shipped import LambdaService, build_once, event_of, install, on_linux, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
@@ -39,7 +39,9 @@ def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runtime client, beside the function as on the platform."""
     requirements = bundle.ROOT / "requirements-dev.txt"
     only = ("awslambdaric", "simplejson", "snapshot-restore-py")
-    return install(tmp_path_factory.mktemp("runtime") / "packages", requirements, only=only)
+    return build_once(
+        tmp_path_factory, "runtime-client", lambda folder: install(folder, requirements, only=only)
+    )
 
 
 @pytest.fixture
