@@ -1,4 +1,4 @@
-"""The door of Lambda: its context, its secret, its one App for an instance."""
+"""The entry point of AWS Lambda: its context, its secret, its one App for each instance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITH_SECRET = {
 
 
 class Extension:
-    """The Parameters and Secrets extension, in front of the simulator; keeps the requests it got."""
+    """The Parameters and Secrets extension, in front of the simulator; keeps the requests it received."""
 
     def __init__(self, world: World, answer: httpx.Response | Exception | str) -> None:
         self.requests: list[httpx.Request] = []
@@ -42,8 +42,8 @@ class Extension:
         return self._answer
 
 
-def whole_secret() -> str:
-    """A secret with all that the function needs."""
+def build_secret() -> str:
+    """Return a secret that holds everything the function needs."""
     keys = {"ak": SIMULATOR_CREDENTIALS.access_key, "sk": SIMULATOR_CREDENTIALS.secret_key}
     return json.dumps({**keys, "webhook_secret": secret_text()})
 
@@ -59,25 +59,25 @@ def test_the_deployed_handler_is_a_function_that_reads_nothing_at_import(
 
 def test_one_app_serves_all_events_of_an_instance(world: World) -> None:
     """The connection pool lives as long as the instance; each event is a run of its own."""
-    door = LambdaAdapter(world.environ, world.seams())
+    adapter = LambdaAdapter(world.environ, world.seams())
     for vault in (VMWARE, FILE):
-        assert door({"vault_id": vault}, LocalLambdaContext())["counts"] == {"accepted": 1}
+        assert adapter({"vault_id": vault}, LocalLambdaContext())["counts"] == {"accepted": 1}
     assert len(world.started) == 2
 
 
-def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> None:
+def test_a_corrected_setting_works_at_the_next_event(world: World) -> None:
     """Wrong settings fail each event anew, and right ones work at once."""
     environ = {**world.environ, "CBR_SYNC_REGION": ""}
-    door = LambdaAdapter(environ, world.seams())
+    adapter = LambdaAdapter(environ, world.seams())
     with pytest.raises(SettingsError):
-        door({"vault_id": VMWARE}, LocalLambdaContext())
+        adapter({"vault_id": VMWARE}, LocalLambdaContext())
     environ["CBR_SYNC_REGION"] = "cn-north-4"
-    assert door({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
+    assert adapter({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
 
 
 def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
     """One secret holds both; the id is encoded, the platform's token sent, and IAM asked for the project."""
-    extension = Extension(world, whole_secret())
+    extension = Extension(world, build_secret())
     event = webhook_event({"vault_id": VMWARE}, world)
     reply = world.on_lambda(event, WITH_SECRET, transport=httpx.MockTransport(extension))
     assert reply["statusCode"] == 200
@@ -98,7 +98,7 @@ def test_a_secret_without_keys_leaves_the_variables_in_charge(world: World) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "message"),
     [
         (httpx.ConnectError("refused"), "does not answer.*add its layer"),
         (httpx.Response(400, text="hunter2"), "answers HTTP 400; check the id and the role"),
@@ -111,11 +111,11 @@ def test_a_secret_without_keys_leaves_the_variables_in_charge(world: World) -> N
     ],
 )
 def test_a_secret_that_cannot_be_read_is_a_mistake_in_the_settings(
-    world: World, answer: httpx.Response | Exception | str, words: str
+    world: World, answer: httpx.Response | Exception | str, message: str
 ) -> None:
-    """The error says what to do, and shows nothing of what came back."""
+    """The error says what to do, and shows nothing of the secret's content."""
     transport = httpx.MockTransport(Extension(world, answer))
-    with pytest.raises(SettingsError, match=f"CBR_SYNC_SECRET_ID: .*{words}") as error:
+    with pytest.raises(SettingsError, match=f"CBR_SYNC_SECRET_ID: .*{message}") as error:
         world.on_lambda({"vault_id": VMWARE}, WITH_SECRET, transport=transport)
     assert "hunter2" not in str(error.value)
 
@@ -129,7 +129,7 @@ def test_a_run_ends_before_the_platform_kills_it(world: World) -> None:
 
 
 def test_without_time_nothing_is_sent(world: World) -> None:
-    """An invocation that begins at its end says so, instead of starting what it cannot tell of."""
+    """An invocation that begins out of time says so, instead of starting a sync that it cannot report."""
     with pytest.raises(SyncUnfinished, match="OutOfTime"):
         world.on_lambda({"vault_id": VMWARE}, context=LocalLambdaContext(timeout_seconds=0))
     assert world.simulator.requests == []
@@ -142,13 +142,13 @@ def test_without_time_nothing_is_sent(world: World) -> None:
 def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
     world: World, faults: str, error: type[Exception] | None
 ) -> None:
-    """What fails before the first sync is told for each vault, not thrown away."""
+    """What fails before the first sync is reported for each vault, not thrown away."""
     world.simulator.add_faults(faults)
     environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
-    run: Callable[[], object] = lambda: world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)  # noqa: E731
+    sync_both: Callable[[], object] = lambda: world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)  # noqa: E731
     if error:
         with pytest.raises(error, match="2 of 2"):
-            run()
+            sync_both()
     else:
         reply = world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)
         assert reply["counts"] == {"failed": 2}
@@ -159,14 +159,14 @@ def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
 def test_the_project_is_asked_for_once(world: World) -> None:
     """IAM's answer serves the instance."""
     environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
-    door = LambdaAdapter(environ, world.seams())
+    adapter = LambdaAdapter(environ, world.seams())
     for vault in (VMWARE, FILE):
-        door({"vault_id": vault}, LocalLambdaContext())
+        adapter({"vault_id": vault}, LocalLambdaContext())
     assert [request.path for request in world.simulator.requests].count("/v3/projects") == 1
 
 
 def test_keys_that_no_header_can_hold_are_a_mistake_in_the_settings(world: World) -> None:
-    """A stray character is told of, not sent, and not shown."""
+    """A stray character is reported, not sent, and not shown."""
     environ = {**world.environ, "HUAWEICLOUD_SDK_AK": "hun ter2"}
     with pytest.raises(SettingsError, match="no header can") as error:
         world.on_lambda({"vault_id": VMWARE}, environ)

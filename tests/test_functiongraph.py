@@ -1,4 +1,4 @@
-"""The door of FunctionGraph: its file, its context, its agency."""
+"""The entry point of FunctionGraph: its file, its context, its agency."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TIMER = {"version": "v1.0", "trigger_type": "TIMER", "trigger_name": "night", "u
 
 
 @dataclass(frozen=True, slots=True)
-class OddContext(LocalFunctionGraphContext):
-    """A context whose remaining time is in a unit of its own."""
+class ImplausibleContext(LocalFunctionGraphContext):
+    """A context whose remaining time is in an unknown unit."""
 
     remaining: float = 0.0
 
@@ -35,7 +35,7 @@ class OddContext(LocalFunctionGraphContext):
 
 
 def load_by_path(path: Path) -> ModuleType:
-    """A module loaded as the platform's runtime does: by its path, under a name of its own."""
+    """Load a module as the platform's runtime does: by its path, under a name of its own."""
     spec = importlib.util.spec_from_file_location("user_code", path)
     assert spec is not None
     assert spec.loader is not None
@@ -45,14 +45,14 @@ def load_by_path(path: Path) -> ModuleType:
 
 
 def test_the_handler_file_may_be_loaded_by_its_path() -> None:
-    """The platform names the file, not the package; it only hands on the door."""
+    """The platform names the file, not the package; it only hands on the entry point."""
     module = load_by_path(INDEX)
     assert module.handler is handler
     assert module.initializer is initializer
     assert "user_code" not in sys.modules
 
 
-def test_the_deployed_initializer_and_handler_tell_of_wrong_settings() -> None:
+def test_the_deployed_initializer_and_handler_report_wrong_settings() -> None:
     """Nothing is read at import; the first call reads, and its mistakes are the platform's to show."""
     context = LocalFunctionGraphContext({})
     with pytest.raises(SettingsError, match="CBR_SYNC_REGION: not set"):
@@ -71,35 +71,35 @@ def test_the_agencys_keys_and_project_are_enough(world: World) -> None:
 
 def test_the_agencys_keys_are_read_in_each_invocation(world: World) -> None:
     """They are temporary, and an instance may outlive them."""
-    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
+    adapter = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
     stale = Credentials("made-up-old-key", "made-up-old-secret", "made-up-old-token")
     fresh = LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID)
-    door.initialize(fresh)
-    old = door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
-    new = door(TIMER, fresh)
+    adapter.initialize(fresh)
+    old = adapter(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, stale, SIMULATOR_PROJECT_ID))
+    new = adapter(TIMER, fresh)
     assert old["outcomes"][0]["error"]["code"] == "APIGW.0301"
     assert new["counts"] == {"accepted": 1}
 
 
 def test_without_agency_and_keys_the_settings_are_wrong(world: World) -> None:
-    """It is told before anything is sent."""
+    """The error comes before anything is sent."""
     with pytest.raises(SettingsError, match="give the function an agency"):
         world.on_functiongraph(TIMER, AGENCY_ONLY, project_id=SIMULATOR_PROJECT_ID)
 
 
-def test_an_agency_that_went_away_is_told_by_name(world: World) -> None:
+def test_an_agency_that_is_gone_is_named_in_the_error(world: World) -> None:
     """The App was made with one; a later run has none."""
-    door = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
-    door.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
+    adapter = FunctionGraphAdapter(AGENCY_ONLY, world.seams())
+    adapter.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
     with pytest.raises(SettingsError, match="the platform hands over no keys"):
-        door(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
+        adapter(TIMER, LocalFunctionGraphContext(AGENCY_ONLY, None, SIMULATOR_PROJECT_ID))
 
 
 def test_variables_in_the_user_data_go_first(world: World) -> None:
-    """Encrypted variables are had from getUserData alone."""
+    """Encrypted variables can be read from getUserData alone."""
     environ = {**world.environ, "HUAWEICLOUD_SDK_SK": "the wrong one", "CBR_SYNC_VAULTS": ""}
-    door = FunctionGraphAdapter(environ, world.seams())
-    reply = door(TIMER, LocalFunctionGraphContext(world.environ))
+    adapter = FunctionGraphAdapter(environ, world.seams())
+    reply = adapter(TIMER, LocalFunctionGraphContext(world.environ))
     assert reply["counts"] == {"accepted": 1}
 
 
@@ -133,7 +133,7 @@ def test_an_implausible_remaining_time_is_not_believed(
     """Replicas of the runtime mix up seconds and milliseconds; the configured timeout bounds them."""
     world.simulator.add_faults("429*99")
     environ = {**world.environ, "RUNTIME_TIMEOUT": timeout, "CBR_SYNC_MAX_ATTEMPTS": "20"}
-    door = FunctionGraphAdapter(environ, world.seams())
+    adapter = FunctionGraphAdapter(environ, world.seams())
     with pytest.raises(SyncUnfinished):
-        door(TIMER, OddContext(environ, remaining=remaining))
+        adapter(TIMER, ImplausibleContext(environ, remaining=remaining))
     assert world.elapsed < at_most

@@ -1,4 +1,4 @@
-"""Handlers: what each kind of event does and what is answered, through the doors, on the simulator."""
+"""The handler: what each kind of event does and its reply, through the entry points, on the simulator."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, secret_text
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-def body_of(reply: dict[str, Any]) -> dict[str, Any]:
-    """The JSON in an HTTP reply."""
+def parse_body(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON in an HTTP reply."""
     assert set(reply) == {"statusCode", "headers", "body", "isBase64Encoded"}
     body: dict[str, Any] = json.loads(reply["body"])
     return body
 
 
-def problem(reply: dict[str, Any]) -> str:
-    """The detail of a problem+json reply, its form checked."""
-    body = body_of(reply)
+def read_problem_detail(reply: dict[str, Any]) -> str:
+    """Return the detail of a problem+json reply, and check its form."""
+    body = parse_body(reply)
     assert reply["headers"]["Content-Type"] == "application/problem+json"
     assert body["type"] == "about:blank"
     assert body["title"]
@@ -38,8 +38,8 @@ def problem(reply: dict[str, Any]) -> str:
     return detail
 
 
-def emitted(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The CloudEvents among logged lines."""
+def select_cloud_events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the CloudEvents in logged lines."""
     return [line["outcome"] for line in lines if "outcome" in line]
 
 
@@ -65,7 +65,7 @@ def test_a_timer_becomes_a_sync_and_its_outcome_a_log_line(world: World, log_lin
         "trigger": {"kind": "timer", "id": "night/2026-11-23T03:00:00Z", "time": "2026-11-23T03:00:00.000Z"},
     }
     assert operation.auto_trigger
-    (event,) = emitted(log_lines())
+    (event,) = select_cloud_events(log_lines())
     assert event["data"] == outcome
     assert event["type"] == "cbr-sync.checkpoint.sync.accepted.v1"
     assert event["source"] == "/cbr/cn-north-4/f841e01fd2b14e7fa41b6ae7aa6b0594"
@@ -77,16 +77,18 @@ def test_an_unfinished_sync_is_emitted_before_the_run_fails(world: World, log_li
     with pytest.raises(SyncUnfinished, match="1 of 2 syncs are unfinished") as error:
         world.on_lambda({"vault_ids": [VMWARE, FILE]})
     assert error.value.reply["counts"] == {"accepted": 1, "unfinished": 1}
-    run, *outcomes = emitted(log_lines())
+    run, *outcomes = select_cloud_events(log_lines())
     assert [event["data"]["status"] for event in outcomes] == ["accepted", "unfinished"]
     assert run["data"]["counts"] == {"accepted": 1, "unfinished": 1}
 
 
-def test_what_was_done_is_told_though_a_later_message_breaks_the_run(world: World, log_lines: Lines) -> None:
-    """In a batch that is served in order, a fault that nobody foresaw hides nothing before it."""
+def test_what_was_done_is_emitted_though_a_later_message_breaks_the_run(
+    world: World, log_lines: Lines
+) -> None:
+    """In a batch that is served in order, an unexpected error hides nothing that came before it."""
     cloud = world.transport()
 
-    def broken(request: httpx.Request) -> httpx.Response:
+    def raise_error(request: httpx.Request) -> httpx.Response:
         if FILE.encode() in request.content:
             raise ZeroDivisionError
         return cloud.handle_request(request)
@@ -100,8 +102,8 @@ def test_what_was_done_is_told_though_a_later_message_breaks_the_run(world: Worl
         {**record, "messageId": vault, "body": json.dumps({"vault_id": vault})} for vault in (VMWARE, FILE)
     ]
     with pytest.raises(ZeroDivisionError):
-        world.on_lambda({"Records": records}, transport=httpx.MockTransport(broken))
-    assert [event["data"]["vault_id"] for event in emitted(log_lines())] == [VMWARE]
+        world.on_lambda({"Records": records}, transport=httpx.MockTransport(raise_error))
+    assert [event["data"]["vault_id"] for event in select_cloud_events(log_lines())] == [VMWARE]
 
 
 def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:
@@ -115,14 +117,14 @@ def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:
 def test_an_unreadable_message_stops_no_other_and_is_emitted_as_rejected(
     world: World, log_lines: Lines
 ) -> None:
-    """Everything else is done and emitted before the run fails; the payload is told nowhere."""
+    """Everything else is done and emitted before the run fails; the payload appears nowhere."""
     record = {"specversion": "1.0", "type": "copied"}
     good = {**record, "id": "good", "data": {"vault_id": VMWARE}}
     bad = {**record, "id": "bad", "data": {"vault_id": "hunter2hunter2"}}
     with pytest.raises(EventError, match="vault_id: found a string of 14 characters"):
         world.on_functiongraph([bad, good])
     lines = log_lines()
-    done, rejected = emitted(lines)
+    done, rejected = select_cloud_events(lines)
     assert done["data"]["status"] == "accepted"
     assert rejected["type"] == "cbr-sync.trigger.rejected.v1"
     assert rejected["data"]["kind"] == "event"
@@ -135,7 +137,7 @@ def test_an_event_of_no_known_form_is_emitted_as_rejected(world: World, log_line
     """An error that says which envelopes are known goes to the caller, and to the sinks before."""
     with pytest.raises(EventError, match="known: HTTP requests of API Gateway"):
         world.on_lambda(["what", "is", "this"])
-    assert emitted(log_lines())[0]["data"]["kind"] == "direct"
+    assert select_cloud_events(log_lines())[0]["data"]["kind"] == "direct"
 
 
 def test_a_vault_outside_the_allowed_ones_is_refused_before_any_call(world: World, log_lines: Lines) -> None:
@@ -143,10 +145,10 @@ def test_a_vault_outside_the_allowed_ones_is_refused_before_any_call(world: Worl
     with pytest.raises(VaultNotAllowedError):
         world.on_lambda({"vault_ids": [VMWARE, FILE]}, {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": VMWARE})
     assert world.simulator.requests == []
-    assert emitted(log_lines())[0]["type"] == "cbr-sync.trigger.rejected.v1"
+    assert select_cloud_events(log_lines())[0]["type"] == "cbr-sync.trigger.rejected.v1"
 
 
-def test_wrong_settings_are_told_all_at_once_and_logged(world: World, log_lines: Lines) -> None:
+def test_wrong_settings_are_reported_all_at_once_and_logged(world: World, log_lines: Lines) -> None:
     """The run fails with every mistake by name."""
     environ = {**world.environ, "CBR_SYNC_REGION": "nowhere", "CBR_SYNC_CONCURRENCY": "many"}
     with pytest.raises(SettingsError, match=r"CBR_SYNC_REGION: found 'nowhere'.*\n.*CBR_SYNC_CONCURRENCY"):
@@ -157,7 +159,7 @@ def test_wrong_settings_are_told_all_at_once_and_logged(world: World, log_lines:
 
 
 def test_keys_of_one_invocation_do_not_show_in_the_next(world: World, log_lines: Lines) -> None:
-    """Each line tells the request it belongs to, also after a run that failed."""
+    """Each line names the request it belongs to, also after a run that failed."""
     with pytest.raises(EventError):
         world.on_lambda({"wrong": True})
     world.on_functiongraph({"vault_id": VMWARE})
@@ -172,7 +174,7 @@ def test_keys_of_one_invocation_do_not_show_in_the_next(world: World, log_lines:
 def test_a_signed_webhook_starts_a_sync_by_hand(world: World) -> None:
     """A person's or a tool's call is not an automatic one unless it says so."""
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world))
-    (outcome,) = body_of(reply)["outcomes"]
+    (outcome,) = parse_body(reply)["outcomes"]
     assert reply["statusCode"] == 200
     assert reply["headers"] == {"Content-Type": "application/json"}
     assert (outcome["status"], outcome["auto_trigger"]) == ("accepted", False)
@@ -189,16 +191,16 @@ def test_a_signed_webhook_starts_a_sync_by_hand(world: World) -> None:
         ([VMWARE, FILE], "429*99", 503),
     ],
 )
-def test_the_http_status_tells_what_came_of_all(
+def test_the_http_status_sums_up_all_outcomes(
     world: World, vaults: list[str], faults: str, status: int
 ) -> None:
-    """Well, mixed, failed at the API, or worth another try."""
+    """All well, mixed, failed at the API, or worth another try."""
     if faults:
         world.simulator.add_faults(faults)
     reply = world.on_lambda(webhook_event({"vault_ids": vaults}, world))
     assert reply["statusCode"] == status
     assert ("Retry-After" in reply["headers"]) == (status == 503)
-    assert [outcome["vault_id"] for outcome in body_of(reply)["outcomes"]] == vaults
+    assert [outcome["vault_id"] for outcome in parse_body(reply)["outcomes"]] == vaults
 
 
 @pytest.mark.parametrize(
@@ -210,13 +212,13 @@ def test_the_http_status_tells_what_came_of_all(
         ([Status.FAILED, Status.UNFINISHED], 207),
     ],
 )
-def test_each_status_has_its_place_in_the_http_status(statuses: list[Status], http_status: int) -> None:
-    """Some copies failed is neither well nor failed."""
+def test_each_combination_of_statuses_has_its_http_status(statuses: list[Status], http_status: int) -> None:
+    """A partial success counts neither as a success nor as a failure."""
     assert webhook_status(statuses) == http_status
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "words"),
+    ("change", "status", "detail"),
     [
         ({"requestContext": {"http": {"method": "GET"}}}, 405, "only POST"),
         ({"headers": {"content-type": "text/plain"}}, 415, "application/json"),
@@ -231,12 +233,12 @@ def test_each_status_has_its_place_in_the_http_status(statuses: list[Status], ht
     ],
 )
 def test_unsigned_webhook_never_reaches_cbr(
-    world: World, log_lines: Lines, change: dict[str, Any], status: int, words: str
+    world: World, log_lines: Lines, change: dict[str, Any], status: int, detail: str
 ) -> None:
     """What fails before the payload is a problem+json and a log line; it is not emitted."""
     reply = world.on_lambda({**webhook_event({"vault_id": VMWARE}, world), **change})
     assert reply["statusCode"] == status
-    assert words in problem(reply)
+    assert detail in read_problem_detail(reply)
     assert world.simulator.requests == []
     (line,) = log_lines()
     assert (line["level"], line["status"]) == ("WARNING", status)
@@ -255,8 +257,8 @@ def test_a_signed_webhook_that_cannot_be_read_is_emitted_as_rejected(world: Worl
     """Its source is authenticated, so the operator is to know."""
     reply = world.on_lambda(webhook_event({"vault": VMWARE}, world))
     assert reply["statusCode"] == 400
-    assert "found an object with the keys vault" in problem(reply)
-    (event,) = emitted(log_lines())
+    assert "found an object with the keys vault" in read_problem_detail(reply)
+    (event,) = select_cloud_events(log_lines())
     assert event["data"]["kind"] == "webhook"
     assert VMWARE not in json.dumps(event)
 
@@ -266,15 +268,15 @@ def test_a_signed_webhook_for_a_vault_that_is_not_allowed_is_forbidden(world: Wo
     environ = {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": FILE}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 403
-    assert VMWARE in problem(reply)
+    assert VMWARE in read_problem_detail(reply)
 
 
 def test_without_a_secret_every_webhook_is_refused(world: World) -> None:
-    """Nobody opens a door by forgetting a setting."""
+    """A forgotten setting does not let anybody in."""
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 401
-    assert "no secret is configured" in problem(reply)
+    assert "no secret is configured" in read_problem_detail(reply)
 
 
 def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
@@ -283,27 +285,29 @@ def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
     event["headers"] = {"Content-Type": "application/json; charset=utf-8"}
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform", "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(event, environ)
-    (outcome,) = body_of(reply)["outcomes"]
+    (outcome,) = parse_body(reply)["outcomes"]
     assert outcome["trigger"] == {"kind": "webhook", "id": "gateway-request-1", "time": None}
 
 
 @pytest.mark.parametrize("webhook_id", ["\ud800", "x" * 9999])
-def test_an_odd_webhook_id_is_made_fit_to_be_told(world: World, log_lines: Lines, webhook_id: str) -> None:
-    """Where the gateway authenticates, nobody has looked at it before us."""
+def test_an_odd_webhook_id_is_shortened_and_made_encodable(
+    world: World, log_lines: Lines, webhook_id: str
+) -> None:
+    """Where the gateway authenticates, nobody has checked the id before us."""
     event = webhook_event({"vault_id": VMWARE}, world, headers={"webhook-id": webhook_id})
     reply = world.on_lambda(event, {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform"})
     assert reply["statusCode"] == 200
-    assert len(emitted(log_lines())[0]["data"]["trigger"]["id"]) <= 256
+    assert len(select_cloud_events(log_lines())[0]["data"]["trigger"]["id"]) <= 256
 
 
-def test_any_of_several_secrets_opens(world: World) -> None:
+def test_any_of_several_secrets_is_accepted(world: World) -> None:
     """Secrets are rotated without a gap."""
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": f"{secret_text(b'n' * 24)} {secret_text(SECRET)}"}
     assert world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)["statusCode"] == 200
 
 
-def test_an_alb_with_multi_value_headers_is_answered_with_such(world: World) -> None:
-    """Its headers come and go as lists; anything else it answers with a 502 of its own."""
+def test_an_alb_with_multi_value_headers_is_answered_with_multi_value_headers(world: World) -> None:
+    """Its headers are lists in both directions; to anything else it answers with a 502 of its own."""
     event = webhook_event({"vault_id": VMWARE}, world)
     headers = {key: [value] for key, value in event.pop("headers").items()}
     event |= {"httpMethod": "POST", "multiValueHeaders": headers, "requestContext": {"elb": {}}}
@@ -316,7 +320,7 @@ def test_an_alb_with_multi_value_headers_is_answered_with_such(world: World) -> 
 @pytest.mark.parametrize(
     "environ", [{}, {"CBR_SYNC_REGION": "cn-north-4"}, {"CBR_SYNC_REGION": "secret-place"}]
 )
-def test_a_fault_of_ours_is_a_500_without_detail(
+def test_an_error_in_our_settings_is_a_500_without_detail(
     world: World, log_lines: Lines, environ: dict[str, str]
 ) -> None:
     """The sender learns nothing of the settings; the operator does, from the log."""
@@ -329,13 +333,15 @@ def test_a_fault_of_ours_is_a_500_without_detail(
     assert "SettingsError" in json.dumps(line)
 
 
-def test_an_unforeseen_fault_is_a_500_too(world: World) -> None:
+def test_an_unexpected_error_is_a_500_too(world: World) -> None:
     """Not even a mistake in our own code becomes a traceback for a stranger."""
 
-    def broken(_request: httpx.Request) -> httpx.Response:
+    def raise_error(_request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError("hunter2")
 
-    reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), transport=httpx.MockTransport(broken))
+    reply = world.on_lambda(
+        webhook_event({"vault_id": VMWARE}, world), transport=httpx.MockTransport(raise_error)
+    )
     assert reply["statusCode"] == 500
     assert "hunter2" not in json.dumps(reply)
 
@@ -350,7 +356,7 @@ def test_a_sink_that_fails_makes_the_run_fail_after_the_log_has_all(world: World
     }
     with pytest.raises(SinkError, match="sqs: 1 messages not taken"):
         world.on_lambda({"vault_id": VMWARE}, environ)
-    assert emitted(log_lines())[0]["data"]["status"] == "accepted"
+    assert select_cloud_events(log_lines())[0]["data"]["status"] == "accepted"
 
 
 STRANGE_HEADERS = JSON_VALUES | st.dictionaries(
@@ -374,8 +380,8 @@ STRANGE_HEADERS = JSON_VALUES | st.dictionaries(
     ),
     trusted=st.booleans(),
 )
-def test_whatever_a_stranger_sends_ends_in_a_reply(event: dict[str, Any], trusted: bool) -> None:
-    """2xx or 4xx, never an exception, and never a call that nobody signed for."""
+def test_whatever_a_stranger_sends_gets_a_reply(event: dict[str, Any], trusted: bool) -> None:
+    """2xx or 4xx, never an exception, and never a call to the API without a signature."""
     world = World()
     event = {"headers": {"content-type": "application/json"}, **event}
     auth = "platform" if trusted else "signature"
@@ -387,7 +393,7 @@ def test_whatever_a_stranger_sends_ends_in_a_reply(event: dict[str, Any], truste
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(body=st.binary() | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
-def test_whatever_stands_in_a_signed_body_ends_in_a_reply(body: bytes) -> None:
+def test_whatever_is_in_a_signed_body_gets_a_reply(body: bytes) -> None:
     """A sender with the right secret may still send nonsense."""
     world = World()
     reply = world.on_lambda(webhook_event(body, world))
