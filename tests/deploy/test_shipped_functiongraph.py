@@ -18,7 +18,7 @@ from support.shipped import PATIENCE_SECONDS, TESTS, build_once, event_of, insta
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
-Run = Callable[..., list[dict[str, Any]]]
+RunInstance = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +29,26 @@ def code(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the platform has of its own, too old for us."""
+    """The platform's own libraries, which are too old for us."""
     requirements = TESTS / "support" / "functiongraph-libraries.txt"
     return build_once(tmp_path_factory, "site-packages", lambda folder: install(folder, requirements))
 
 
 @pytest.fixture
-def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
-    """Runs an instance: what the initializer and each event gave, and at last which modules it had."""
-    with SimulatorServer(Simulator(now=utc_now)) as server:
-        well = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
+def run_instance(code: Path, libraries: Path, runtime_python: str) -> Iterator[RunInstance]:
+    """Return a function that runs an instance.
 
-        def ran(*events: object, **variables: str) -> list[dict[str, Any]]:
+    It returns what the initializer and each event gave, and at the end which modules were imported.
+    """
+    with SimulatorServer(Simulator(now=utc_now)) as server:
+        good_setup = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
+
+        def run_events(*events: object, **variables: str) -> list[dict[str, Any]]:
             command = [runtime_python, "-I", "-S", str(TESTS / "support" / "functiongraph_runtime.py")]
             done = subprocess.run(
                 [*command, str(code), str(libraries)],
                 input="".join(f"{json.dumps(event)}\n" for event in events),
-                env={"RUNTIME_TIMEOUT": "60", **well, **variables},
+                env={"RUNTIME_TIMEOUT": "60", **good_setup, **variables},
                 check=True,
                 capture_output=True,
                 text=True,
@@ -57,13 +60,13 @@ def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
             assert all({"level", "message", "service"} <= line.keys() for line in logged)
             return [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
 
-        yield ran
+        yield run_events
 
 
-def test_timer_and_gateway_events_are_answered(run: Run) -> None:
+def test_timer_and_gateway_events_are_answered(run_instance: RunInstance) -> None:
     """One instance, initialised once, serves a timer and both forms of a gateway's body."""
     names = ("functiongraph-timer", "functiongraph-webhook-apig", "functiongraph-webhook-apig-base64")
-    started, timer, plain, base64, _ = run(*map(event_of, names))
+    started, timer, plain, base64, _ = run_instance(*map(event_of, names))
     assert started == {"reply": None}
     assert timer["reply"]["counts"] == {"accepted": 1}
     assert [plain["reply"]["statusCode"], base64["reply"]["statusCode"]] == [200, 200]
@@ -71,31 +74,31 @@ def test_timer_and_gateway_events_are_answered(run: Run) -> None:
     assert outcome["vault_id"] == FILE
 
 
-def test_a_report_runs_as_shipped(run: Run) -> None:
-    """What only a report imports is in the zip, too."""
-    _, answer, _ = run(event_of("functiongraph-timer-report"))
+def test_a_report_runs_as_shipped(run_instance: RunInstance) -> None:
+    """What only a report imports is in the zip as well."""
+    _, answer, _ = run_instance(event_of("functiongraph-timer-report"))
     (report,) = answer["reply"]["reports"]
     assert report["counts"] == {"unknown": 7}
 
 
-def test_our_packages_win_over_the_platforms_old_ones(run: Run, code: Path) -> None:
-    """Pydantic needs a newer typing-extensions than the one that lies behind."""
-    *_, seen = run(event_of("functiongraph-timer"))
+def test_our_packages_win_over_the_platforms_old_ones(run_instance: RunInstance, code: Path) -> None:
+    """Pydantic needs a newer typing-extensions than the platform's."""
+    *_, seen = run_instance(event_of("functiongraph-timer"))
     assert {"typing_extensions", "certifi"} <= seen["files"].keys()
     assert all(Path(file).is_relative_to(code) for file in seen["files"].values())
     assert {"requests", "urllib3", "boto3"}.isdisjoint(seen["modules"])
 
 
-def test_wrong_settings_fail_the_initializer_by_name(run: Run) -> None:
+def test_wrong_settings_fail_the_initializer_by_name(run_instance: RunInstance) -> None:
     """The platform discards the instance and shows the message."""
-    started, *_ = run(CBR_SYNC_CONCURRENCY="none")
+    started, *_ = run_instance(CBR_SYNC_CONCURRENCY="none")
     assert started["errorType"] == "SettingsError"
     assert "CBR_SYNC_CONCURRENCY" in started["errorMessage"]
 
 
-def test_an_unfinished_run_raises_so_that_the_platform_retries(run: Run) -> None:
+def test_an_unfinished_run_raises_so_that_the_platform_retries(run_instance: RunInstance) -> None:
     """A handler that returns is a success to the platform."""
-    _, answer, _ = run(
+    _, answer, _ = run_instance(
         {"vault_id": VMWARE},
         CBR_SYNC_ENDPOINT="http://127.0.0.1:1",
         CBR_SYNC_MAX_ATTEMPTS="1",
