@@ -1,4 +1,4 @@
-"""A signed call to an API of Huawei Cloud: whatever it answers, the error says what kind of no it is."""
+"""A signed call to an API of Huawei Cloud: whatever it answers, the error says what kind of failure it is."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ URL = "https://cbr.cn-north-4.myhuaweicloud.com/v3/p/checkpoints/sync"
 Answering = Callable[[httpx.Request], httpx.Response]
 
 
-def shown(error: BaseException) -> str:
-    """All that a platform may log of an error: its text, and what it was raised from."""
+def format_traceback(error: BaseException) -> str:
+    """Return all that a platform may log of an error: its text, and what it was raised from."""
     return "".join(traceback.format_exception(error))
 
 
 class Answer(BaseModel):
-    """What is asked for."""
+    """The body of an answer."""
 
     value: int
 
 
-def call(world: World, answering: Answering | httpx.Response, **more: Any) -> Answer:
-    """One call to an API that answers so."""
+def call_api(world: World, answering: Answering | httpx.Response, **more: Any) -> Answer:
+    """Make one call to an API with this answer."""
     answer = answering if callable(answering) else lambda _request: answering
     http = httpx.Client(transport=httpx.MockTransport(answer))
     client = SignedClient(http, KEYS, now=world.now)
     return client.call(Answer, "POST", URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
 
 
-def no(world: World, answering: Answering | httpx.Response, **more: Any) -> ApiError:
-    """The error of such a call."""
+def get_error(world: World, answering: Answering | httpx.Response, **more: Any) -> ApiError:
+    """Return the error of such a call."""
     with pytest.raises(ApiError) as error:
-        call(world, answering, **more)
+        call_api(world, answering, **more)
     return error.value
 
 
 def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(world: World) -> None:
-    """Serialised once, with the project beside; unknown fields of the answer pass."""
+    """Serialised once, with the project in a header; unknown fields of the answer are ignored."""
     seen: list[httpx.Request] = []
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(200, json={"value": 1, "unknown": None})
 
-    assert call(world, api, project_id="p").value == 1
+    assert call_api(world, respond, project_id="p").value == 1
     (request,) = seen
     assert json.loads(request.content) == {"a": "é"}
     assert request.headers["X-Project-Id"] == "p"
@@ -71,15 +71,15 @@ def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(world: World) -> 
     )
 
 
-def test_a_question_has_no_body(world: World) -> None:
+def test_a_get_request_has_no_body(world: World) -> None:
     """Nor a content type, nor a project that it was not given."""
     seen: list[httpx.Request] = []
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(200, json={"value": 1})
 
-    call(world, api, body=None)
+    call_api(world, respond, body=None)
     (request,) = seen
     assert request.content == b""
     assert request.headers.keys().isdisjoint({"content-type", "x-project-id"})
@@ -101,7 +101,7 @@ def test_a_question_has_no_body(world: World) -> None:
 )
 def test_every_shape_of_an_error_is_read(world: World, body: object, code: str, message: str) -> None:
     """The four documented ones, at any depth, the last one found; else status and text."""
-    error = no(world, httpx.Response(404, json=body))
+    error = get_error(world, httpx.Response(404, json=body))
     assert (error.code, error.message, error.http_status) == (code, message, 404)
     assert type(error) is ApiError
 
@@ -113,7 +113,7 @@ def test_every_shape_of_an_error_is_read(world: World, body: object, code: str, 
 )
 def test_an_error_that_is_no_json_is_its_status_and_text(world: World, text: str) -> None:
     """On one line, and cut."""
-    error = no(world, httpx.Response(404, text=text))
+    error = get_error(world, httpx.Response(404, text=text))
     assert error.code == "404"
     assert len(error.message) <= 500
 
@@ -127,11 +127,11 @@ def test_an_error_that_is_no_json_is_its_status_and_text(world: World, text: str
         ({}, {}, None),
     ],
 )
-def test_the_request_id_is_found_wherever_it_stands(
+def test_the_request_id_is_found_wherever_it_is(
     world: World, headers: dict[str, str], body: dict[str, str], request_id: str | None
 ) -> None:
     """The gateway's header, IAM's header, or the body."""
-    assert no(world, httpx.Response(400, headers=headers, json=body)).request_id == request_id
+    assert get_error(world, httpx.Response(400, headers=headers, json=body)).request_id == request_id
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_codes_decide_before_the_status_does(code: str, status: int, kind: type[
 
 def test_a_redirect_is_an_error(world: World) -> None:
     """The vendor's SDK lets it pass as an empty success."""
-    error = no(world, httpx.Response(302, headers={"Location": "https://example.com/"}))
+    error = get_error(world, httpx.Response(302, headers={"Location": "https://example.com/"}))
     assert (type(error), error.code, error.http_status) == (ApiError, "CbrSync.Redirected", 302)
 
 
@@ -181,8 +181,8 @@ def test_a_redirect_is_an_error(world: World) -> None:
     "content", [b"", b"<html>", b"[]", b"{}", b'{"value": 1', b'{"value": "x"}', b"\xff"]
 )
 def test_a_success_that_cannot_be_read_is_final(world: World, content: bytes) -> None:
-    """It tells the status and the request id all the same."""
-    error = no(world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}))
+    """The error has the status and the request id all the same."""
+    error = get_error(world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}))
     assert (type(error), error.code) == (ApiError, "CbrSync.UnreadableAnswer")
     assert (error.http_status, error.request_id) == (200, "r")
 
@@ -192,35 +192,37 @@ def test_a_success_that_cannot_be_read_is_final(world: World, content: bytes) ->
 )
 def test_retry_after_is_seconds_or_nothing(world: World, value: str, seconds: float | None) -> None:
     """Its other form, a date, is left to our own backoff."""
-    error = no(world, httpx.Response(429, headers={"Retry-After": value}))
+    error = get_error(world, httpx.Response(429, headers={"Retry-After": value}))
     assert error.retry_after_seconds == seconds
 
 
-def test_what_the_server_echoes_of_our_keys_is_struck_out(world: World) -> None:
+def test_what_the_server_echoes_of_our_keys_is_redacted(world: World) -> None:
     """A gateway that explains a wrong signature may repeat the whole request."""
 
     def echo(request: httpx.Request) -> httpx.Response:
-        told = f"{request.headers['Authorization']} {KEYS.token}\n{KEYS.secret_key}"
+        text = f"{request.headers['Authorization']} {KEYS.token}\n{KEYS.secret_key}"
         return httpx.Response(
-            401, json={"error_code": told, "error_msg": told}, headers={"X-Request-Id": "r"}
+            401, json={"error_code": text, "error_msg": text}, headers={"X-Request-Id": "r"}
         )
 
-    error = no(world, echo)
-    told = f"{error} {error.code} {error.message} {error.request_id}"
+    error = get_error(world, echo)
+    text = f"{error} {error.code} {error.message} {error.request_id}"
     for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or "", "\n"):
-        assert secret not in told
-    assert "Signature=****" in told
+        assert secret not in text
+    assert "Signature=****" in text
 
 
-def test_a_success_that_echoes_our_keys_tells_none_of_them(world: World) -> None:
+def test_a_success_that_echoes_our_keys_shows_none_of_them(world: World) -> None:
     """Neither in its error nor in the traceback: a proxy may answer with the request, as a page."""
-    error = no(world, httpx.Response(200, text=f"{KEYS.token} {KEYS.access_key}"))
+    error = get_error(world, httpx.Response(200, text=f"{KEYS.token} {KEYS.access_key}"))
     assert error.code == "CbrSync.UnreadableAnswer"
-    assert not any(secret in shown(error) for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or ""))
+    assert not any(
+        secret in format_traceback(error) for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or "")
+    )
 
 
 class Gate:
-    """An API that accepts one token and echoes any other; counts what it got of each."""
+    """An API that accepts one token and echoes any other; records the method and token of each request."""
 
     def __init__(self, accepted: str, status: int = 401) -> None:
         self.got: list[tuple[str, str]] = []
@@ -235,29 +237,29 @@ class Gate:
         return httpx.Response(self._status, json={"error_code": "no", "error_msg": f"no {token}"})
 
 
-def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
+def make_client(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
     """A client whose platform hands over these credentials, one after the other, on renewal."""
     http = httpx.Client(transport=httpx.MockTransport(gate))
     renewals = iter(renewed)
     return SignedClient(http, KEYS, now=world.now, renew=lambda: next(renewals))
 
 
-def outcomes(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
-    """What comes of these calls, one after the other."""
-    came: list[type[ApiError] | int] = []
+def try_calls(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
+    """Make these calls one after the other, and return the value or the error's class of each."""
+    results: list[type[ApiError] | int] = []
     for method in methods:
         try:
-            came.append(client.call(Answer, method, URL, timeout_seconds=lambda: 5).value)
+            results.append(client.call(Answer, method, URL, timeout_seconds=lambda: 5).value)
         except ApiError as error:
-            came.append(type(error))
-    return came
+            results.append(type(error))
+    return results
 
 
 RENEWED = Credentials("made-up-access-key", "made-up-secret-key", "renewed")
 
 
 @pytest.mark.parametrize(
-    ("renewed", "accepted", "got", "came"),
+    ("renewed", "accepted", "got", "results"),
     [
         pytest.param(RENEWED, "renewed", ["made-up-token", "renewed", "renewed"], [1, 1], id="renewed"),
         pytest.param(RENEWED, "x", ["made-up-token", "renewed"], [CredentialsRefusedError] * 2, id="in vain"),
@@ -266,18 +268,22 @@ RENEWED = Credentials("made-up-access-key", "made-up-secret-key", "renewed")
     ],
 )
 def test_refused_credentials_are_renewed_once_and_never_sent_again(
-    world: World, renewed: Credentials | None, accepted: str, got: list[str], came: list[type[ApiError] | int]
+    world: World,
+    renewed: Credentials | None,
+    accepted: str,
+    got: list[str],
+    results: list[type[ApiError] | int],
 ) -> None:
     """What is asked for after a refusal is refused here, without a request."""
     gate = Gate(accepted)
-    client = client_at(world, gate, renewed)
-    assert outcomes(client, "POST", "POST") == came
+    client = make_client(world, gate, renewed)
+    assert try_calls(client, "POST", "POST") == results
     assert [token for _, token in gate.got] == got
 
 
-def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
+def test_a_refusal_that_was_not_sent_repeats_the_first_one(world: World) -> None:
     """And that nothing went out."""
-    client = client_at(world, Gate("x"), None)
+    client = make_client(world, Gate("x"), None)
     errors = []
     for _ in range(2):
         with pytest.raises(CredentialsRefusedError) as error:
@@ -289,18 +295,18 @@ def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
     assert (second.code, second.message, second.http_status) == ("no", "no ****", 401)
 
 
-def test_who_may_not_look_may_still_sync(world: World) -> None:
+def test_without_permission_to_list_a_sync_is_still_sent(world: World) -> None:
     """A 403 stops requests of its method alone."""
     gate = Gate("x", status=403)
-    client = client_at(world, gate, None)
-    assert outcomes(client, "GET", "GET", "POST", "POST") == [CredentialsRefusedError] * 4
+    client = make_client(world, gate, None)
+    assert try_calls(client, "GET", "GET", "POST", "POST") == [CredentialsRefusedError] * 4
     assert [method for method, _ in gate.got] == ["GET", "POST"]
 
 
 def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> None:
     """Also where another call has renewed them meanwhile."""
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         token = request.headers["X-Security-Token"]
         match request.url.path.rpartition("/")[2], token:
             case "slow", _:
@@ -311,7 +317,7 @@ def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> No
             case _:
                 return httpx.Response(200, json={"value": 1})
 
-    client = client_at(world, api, RENEWED)
+    client = make_client(world, respond, RENEWED)
     client.call(Answer, "GET", f"{URL}/first", timeout_seconds=lambda: 5)
     with pytest.raises(ApiError) as error:
         client.call(Answer, "GET", f"{URL}/slow", timeout_seconds=lambda: 5)
@@ -323,12 +329,12 @@ def test_a_projects_post_is_tried_again_until_a_deadline(world: World) -> None:
     waits: list[float] = []
     answers = [httpx.Response(429), httpx.Response(200, json={"value": 7})]
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         waits.append(request.extensions["timeout"]["read"])
         assert request.headers["X-Project-Id"] == "p"
         return answers.pop(0)
 
-    client = client_at(world, api)
+    client = make_client(world, respond)
     project = ProjectClient(client, "p", world.retry, Throttle(), lambda until: until - world.elapsed)
     answer = project.try_again(lambda: project.post(Answer, URL, {"a": 1}, 10), 10)
     assert (answer.value, waits) == (7, [10, 9.5])
@@ -338,23 +344,23 @@ def test_a_request_that_waited_for_another_has_less_time(world: World) -> None:
     """Until the credentials are accepted one waits for the other; its time is counted when it is sent."""
     order: list[str] = []
 
-    def ask(who: str) -> float:
-        order.append(f"{who} asks for its time")
+    def ask_time(caller: str) -> float:
+        order.append(f"{caller} asks for its time")
         return 5
 
-    def call_as(who: str) -> None:
-        client.call(Answer, "GET", f"{URL}/{who}", timeout_seconds=lambda: ask(who))
+    def call_as(caller: str) -> None:
+        client.call(Answer, "GET", f"{URL}/{caller}", timeout_seconds=lambda: ask_time(caller))
 
     second = threading.Thread(target=call_as, args=("second",))
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("first"):
             second.start()
-            second.join(0.1)  # it cannot get further than to the first one's end
+            second.join(0.1)  # it cannot get further before the first one has ended
             order.append("first is answered")
         return httpx.Response(200, json={"value": 1})
 
-    client = SignedClient(httpx.Client(transport=httpx.MockTransport(api)), KEYS, now=world.now)
+    client = SignedClient(httpx.Client(transport=httpx.MockTransport(respond)), KEYS, now=world.now)
     call_as("first")
     second.join()
     assert order == ["first asks for its time", "first is answered", "second asks for its time"]
