@@ -28,16 +28,16 @@ from support.builders import (
 from support.world import BUSY, FILE, PUBLIC, START, VMWARE, World
 
 
-def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was told of whole runs."""
+def select_run_events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the summaries of whole runs in logged lines."""
     return [line["outcome"] for line in lines if line.get("outcome", {}).get("type") == RUN_FINISHED]
 
 
-def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -> None:
+def test_a_run_with_several_vaults_is_summed_up_once(world: World, log_lines: Lines) -> None:
     """Counts by status, then each vault in short, the failures first."""
     world.on_lambda({"vault_ids": [VMWARE, BUSY, PUBLIC]})
     lines = log_lines()
-    (run,) = runs(lines)
+    (run,) = select_run_events(lines)
     assert run["data"]["run_id"] == lines[0]["request_id"]
     assert run["data"]["counts"] == {"failed": 1, "already_running": 1, "accepted": 1}
     assert [row["vault_id"] for row in run["data"]["vaults"]] == [PUBLIC, BUSY, VMWARE]
@@ -46,10 +46,10 @@ def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -
     assert lines[0]["level"] == "WARNING"
 
 
-def test_a_run_with_one_vault_does_not(world: World, log_lines: Lines) -> None:
-    """Its outcome says it all."""
+def test_a_run_with_one_vault_is_not_summed_up(world: World, log_lines: Lines) -> None:
+    """Its outcome says everything."""
     world.on_lambda({"vault_id": VMWARE})
-    assert runs(log_lines()) == []
+    assert select_run_events(log_lines()) == []
 
 
 def test_a_batch_in_order_is_one_run(world: World, log_lines: Lines) -> None:
@@ -58,7 +58,7 @@ def test_a_batch_in_order_is_one_run(world: World, log_lines: Lines) -> None:
     for record in event["Records"]:
         record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
     world.on_lambda(event)
-    (run,) = runs(log_lines())
+    (run,) = select_run_events(log_lines())
     assert (run["data"]["counts"], run["data"]["rejected"]) == ({"accepted": 2}, 1)
     assert is_trouble(run)
 
@@ -71,7 +71,7 @@ ERRORS = st.none() | st.builds(OutcomeError, code=st.text(max_size=40), message=
 def test_a_run_of_any_size_fits_and_its_numbers_are_right(
     count: int, error: OutcomeError | None, statuses: list[Status]
 ) -> None:
-    """Whole rows, valid JSON, and what is left out is counted."""
+    """Whole rows, valid JSON, and a count of what is left out."""
     outcomes = [
         build_outcome(vault_id=one, status=statuses[number % len(statuses)], error=error)
         for number, one in enumerate(make_ids(count))
@@ -90,26 +90,26 @@ def test_a_vault_that_two_messages_name_in_order_is_one_vault(world: World, log_
     for record in event["Records"]:
         record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
     world.on_lambda(event)
-    assert runs(log_lines()) == []
+    assert select_run_events(log_lines()) == []
 
 
-def test_the_sums_are_told_first() -> None:
-    """A sink that runs out of time has them at least."""
-    told = RunResult(outcomes=[build_outcome(), build_outcome(vault_id=FILE)])
-    assert next(told.cloud_events("run", SOURCE, START))["type"] == RUN_FINISHED
+def test_the_summary_is_emitted_first() -> None:
+    """A sink that runs out of time has at least that."""
+    result = RunResult(outcomes=[build_outcome(), build_outcome(vault_id=FILE)])
+    assert next(result.cloud_events("run", SOURCE, START))["type"] == RUN_FINISHED
 
 
-def test_the_same_run_told_again_has_the_same_id() -> None:
-    """And with another result another one; what a gateway calls the request does not count."""
-    no = [OutcomeError(code="BackupService.7300", message="no", request_id=one) for one in ("r1", "r2")]
-    first = [build_outcome(error=no[0]), build_outcome(vault_id=FILE)]
-    again = [build_outcome(error=no[1], duration_seconds=9.0), build_outcome(vault_id=FILE)]
+def test_the_same_run_emitted_again_has_the_same_id() -> None:
+    """Another result has another one; the gateway's request id does not count."""
+    errors = [OutcomeError(code="BackupService.7300", message="no", request_id=one) for one in ("r1", "r2")]
+    first = [build_outcome(error=errors[0]), build_outcome(vault_id=FILE)]
+    again = [build_outcome(error=errors[1], duration_seconds=9.0), build_outcome(vault_id=FILE)]
     other = [build_outcome(), build_outcome(vault_id=FILE, status=Status.FAILED)]
-    told = [
+    ids = [
         build_run_finished_event("run", outcomes, 0, SOURCE, START)["id"]
         for outcomes in (first, again, other)
     ]
-    assert told[0] == told[1] != told[2]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_smn_can_be_quiet_on_good_days() -> None:
@@ -132,7 +132,7 @@ def test_smn_can_be_quiet_on_good_days() -> None:
 
 
 def test_a_report_has_subjects_for_people() -> None:
-    """Which vault, by the name that people know; and the sums."""
+    """Which vault, by the name that people know; and the summary."""
     world = build_world((VAULT, []))
     environ = {**world.environ, "CBR_SYNC_SMN_TOPIC_URN": TOPIC, "CBR_SYNC_NOTIFY": "problems"}
     services = HuaweiServices(world)
@@ -150,9 +150,9 @@ def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_trouble_is_what_somebody_should_look_at(status: Status) -> None:
-    """In an outcome and in a run's sums alike."""
+def test_trouble_is_what_somebody_should_check(status: Status) -> None:
+    """In an outcome and in a run's summary alike."""
     trouble = status in {"failed", "unfinished", "timed_out", "partial"}
-    told = RunResult(outcomes=[build_outcome(status=status), build_outcome(vault_id=FILE)])
-    run, first, _ = told.cloud_events("run", SOURCE, START)
+    result = RunResult(outcomes=[build_outcome(status=status), build_outcome(vault_id=FILE)])
+    run, first, _ = result.cloud_events("run", SOURCE, START)
     assert (is_trouble(first), is_trouble(run)) == (trouble, trouble)

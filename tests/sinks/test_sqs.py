@@ -1,4 +1,4 @@
-"""SQS as a sink: moto's server takes the messages and verifies our signature; the rest is made up."""
+"""SQS as a sink: moto's server takes the messages and verifies our signature; the rest is simulated here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.world import World
 REGION = "eu-west-1"
 RETRIED_BY_BOTOCORE = sorted(
     {
-        *standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,  # noqa: SLF001 - said nowhere else
+        *standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,  # noqa: SLF001 - documented nowhere else
         *standard.TransientRetryableChecker._TRANSIENT_ERROR_CODES,  # noqa: SLF001
     }
 )
@@ -43,7 +43,7 @@ pytestmark = [
 
 
 def events_of(count: int) -> list[CloudEvent]:
-    """Outcomes of so many vaults, as they are emitted."""
+    """Return the outcomes of this many vaults, as they are emitted."""
     return [
         build_outcome_event(
             SyncOutcome(
@@ -67,20 +67,20 @@ class Moto:
 
     url: str
 
-    def client(self, service: str) -> Any:
-        """A client that is no part of what is deployed."""
+    def make_client(self, service: str) -> Any:
+        """Make a boto3 client, which is no part of what is deployed."""
         boto3 = importlib.import_module("boto3")
         keys = {"aws_access_key_id": KEYS.access_key, "aws_secret_access_key": KEYS.secret_key}
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **keys)
 
-    def queue(self, name: str, **attributes: str) -> str:
-        """A new queue's URL."""
-        url: str = self.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    def create_queue(self, name: str, **attributes: str) -> str:
+        """Create a queue, and return its URL."""
+        url: str = self.make_client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return url
 
-    def messages(self, queue_url: str) -> list[dict[str, Any]]:
-        """All that lies in a queue."""
-        sqs, found = self.client("sqs"), []
+    def drain_queue(self, queue_url: str) -> list[dict[str, Any]]:
+        """Receive and delete all messages of a queue."""
+        sqs, found = self.make_client("sqs"), []
         while batch := sqs.receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=10,
@@ -92,7 +92,7 @@ class Moto:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def sink(self, queue_url: str, credentials: Credentials = KEYS) -> SqsSink:
+    def make_sink(self, queue_url: str, credentials: Credentials = KEYS) -> SqsSink:
         """Our sink for this queue."""
         return make_sink(
             httpx.Client(trust_env=False), queue_url, self.url, credentials, Retry(max_attempts=2)
@@ -111,8 +111,8 @@ def make_sink(
     return SqsSink(lambda: sqs, queue_url, retry or Retry(), 5)
 
 
-def soon() -> float:
-    """A deadline that is far enough."""
+def compute_deadline() -> float:
+    """Return a deadline that is far enough away."""
     return Retry().clock() + 20
 
 
@@ -128,10 +128,10 @@ def moto() -> Iterator[Moto]:
 
 def test_more_than_ten_outcomes_arrive_with_their_attributes(moto: Moto) -> None:
     """In batches of ten, each a CloudEvent with its type and vault to filter by."""
-    queue = moto.queue("standard")
+    queue = moto.create_queue("standard")
     events = events_of(25)
-    moto.sink(queue).emit(events, soon())
-    messages = moto.messages(queue)
+    moto.make_sink(queue).emit(events, compute_deadline())
+    messages = moto.drain_queue(queue)
     assert sorted(json.loads(message["Body"])["id"] for message in messages) == sorted(
         event["id"] for event in events
     )
@@ -142,11 +142,11 @@ def test_more_than_ten_outcomes_arrive_with_their_attributes(moto: Moto) -> None
 
 def test_a_fifo_queue_keeps_a_vaults_order_and_takes_an_outcome_once(moto: Moto) -> None:
     """Its group is the vault, its deduplication id the event's."""
-    queue = moto.queue("outcomes.fifo", FifoQueue="true")
+    queue = moto.create_queue("outcomes.fifo", FifoQueue="true")
     events = [*events_of(12), build_rejected_event(TRIGGER, "no JSON", SOURCE, START)]
     for _ in range(2):
-        moto.sink(queue).emit(events, soon())
-    messages = moto.messages(queue)
+        moto.make_sink(queue).emit(events, compute_deadline())
+    messages = moto.drain_queue(queue)
     assert len(messages) == 13
     groups = {message["Attributes"]["MessageGroupId"] for message in messages}
     assert groups == {event.get("subject", "cbr-sync.trigger.rejected.v1") for event in events}
@@ -155,16 +155,16 @@ def test_a_fifo_queue_keeps_a_vaults_order_and_takes_an_outcome_once(moto: Moto)
     }
 
 
-def test_a_queue_that_is_not_there_is_told_by_its_code(moto: Moto) -> None:
-    """As AWS calls it."""
+def test_a_queue_that_does_not_exist_is_reported_with_its_code(moto: Moto) -> None:
+    """With the code that AWS gives it."""
     with pytest.raises(SinkError, match="1 messages not taken: QueueDoesNotExist"):
-        moto.sink(f"{moto.url}/123456789012/nowhere").emit(events_of(1), soon())
+        moto.make_sink(f"{moto.url}/123456789012/nowhere").emit(events_of(1), compute_deadline())
 
 
 def test_aws_accepts_our_signature_and_no_other(moto: Moto) -> None:
     """Moto verifies it: of a user's keys, of a role's temporary ones with their token, and of wrong ones."""
-    queue = moto.queue("guarded")
-    iam, sts = moto.client("iam"), moto.client("sts")
+    queue = moto.create_queue("guarded")
+    iam, sts = moto.make_client("iam"), moto.make_client("sts")
     policy = json.dumps(
         {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}}
     )
@@ -180,18 +180,18 @@ def test_aws_accepts_our_signature_and_no_other(moto: Moto) -> None:
     httpx.post(f"{moto.url}/moto-api/reset-auth", content=b"0", trust_env=False)
     try:
         for good in (user, role):
-            moto.sink(queue, good).emit(events_of(1), soon())
+            moto.make_sink(queue, good).emit(events_of(1), compute_deadline())
         for wrong in (
             Credentials(user.access_key, "wrong"),
             Credentials(role.access_key, role.secret_key, "wrong"),
             Credentials(role.access_key, role.secret_key),
         ):
-            with pytest.raises(SinkError, match="1 messages not taken: 403") as error:
-                moto.sink(queue, wrong).emit(events_of(1), soon())
-            assert role.secret_key not in str(error.value)
+            with pytest.raises(SinkError, match="1 messages not taken: 403") as caught:
+                moto.make_sink(queue, wrong).emit(events_of(1), compute_deadline())
+            assert role.secret_key not in str(caught.value)
     finally:
         httpx.post(f"{moto.url}/moto-api/reset-auth", content=b"inf", trust_env=False)
-    assert len(moto.messages(queue)) == 2
+    assert len(moto.drain_queue(queue)) == 2
 
 
 # what moto cannot do: partial failures, throttling, broken connections
@@ -200,7 +200,7 @@ Answering = Callable[[list[dict[str, Any]]], httpx.Response]
 
 
 class Queue:
-    """A queue that answers as it is told, then takes everything; keeps what was asked of it."""
+    """A queue that gives these answers, then accepts everything, and keeps what was sent."""
 
     def __init__(self, *answers: Answering) -> None:
         self.sent: list[list[str]] = []
@@ -213,8 +213,8 @@ class Queue:
         return answer(entries)
 
 
-def failing(*places: int, sender_fault: bool = False) -> Answering:
-    """The entries at these places are not taken."""
+def fail_entries(*places: int, sender_fault: bool = False) -> Answering:
+    """Refuse the entries at these places."""
     return lambda entries: httpx.Response(
         200,
         json={
@@ -226,24 +226,24 @@ def failing(*places: int, sender_fault: bool = False) -> Answering:
     )
 
 
-def error(status: int, **body: str) -> Answering:
-    """None of them are taken."""
+def refuse_all(status: int, **body: str) -> Answering:
+    """Refuse all entries."""
     return lambda _entries: httpx.Response(status, json=body)
 
 
-def refuse(_entries: list[dict[str, Any]]) -> httpx.Response:
-    """Nobody listens."""
+def refuse_connection(_entries: list[dict[str, Any]]) -> httpx.Response:
+    """Fail as if nobody listened."""
     raise httpx.ConnectError("refused")
 
 
-def emit(
+def emit_events(
     world: World,
     queue: Callable[[httpx.Request], httpx.Response],
     count: int = 3,
     seconds: float = 50,
     credentials: Credentials = KEYS,
 ) -> None:
-    """Emit so many events to this queue, on the world's clock."""
+    """Emit this many events to a queue, on the world's clock."""
     client = httpx.Client(transport=httpx.MockTransport(queue))
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
     sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
@@ -252,41 +252,44 @@ def emit(
 
 def test_only_what_was_not_taken_is_sent_again(world: World) -> None:
     """Until the queue has all of them."""
-    queue = Queue(failing(0, 2), failing(1))
-    emit(world, queue)
+    queue = Queue(fail_entries(0, 2), fail_entries(1))
+    emit_events(world, queue)
     assert queue.sent == [["00000000", "00000001", "00000002"], ["00000000", "00000002"], ["00000002"]]
 
 
-def test_what_is_wrong_with_a_message_is_told_and_not_tried_again(world: World) -> None:
+def test_a_refused_message_is_reported_and_not_sent_again(world: World) -> None:
     """The others are in the queue."""
-    queue = Queue(failing(1, sender_fault=True))
+    queue = Queue(fail_entries(1, sender_fault=True))
     with pytest.raises(SinkError, match="a message refused: InternalError"):
-        emit(world, queue)
+        emit_events(world, queue)
     assert len(queue.sent) == 1
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        error(400, __type="com.amazonaws.sqs#RequestThrottled", message="slow down"),
-        error(500, __type="com.amazonaws.sqs#InternalFailure"),
-        error(503),
-        refuse,
+        refuse_all(400, __type="com.amazonaws.sqs#RequestThrottled", message="slow down"),
+        refuse_all(500, __type="com.amazonaws.sqs#InternalFailure"),
+        refuse_all(503),
+        refuse_connection,
     ],
 )
 def test_passing_trouble_is_waited_out(world: World, answer: Answering) -> None:
     """Throttling comes as HTTP 400."""
     queue = Queue(answer, answer)
-    emit(world, queue)
+    emit_events(world, queue)
     assert len(queue.sent) == 3
     assert world.elapsed > 0
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "message"),
     [
-        (error(400, __type="com.amazonaws.sqs#QueueDoesNotExist", message="gone"), "QueueDoesNotExist: gone"),
-        (error(403, __type="com.amazonaws.sqs#AccessDenied", Message="no"), "AccessDenied: no"),
+        (
+            refuse_all(400, __type="com.amazonaws.sqs#QueueDoesNotExist", message="gone"),
+            "QueueDoesNotExist: gone",
+        ),
+        (refuse_all(403, __type="com.amazonaws.sqs#AccessDenied", Message="no"), "AccessDenied: no"),
         (lambda _entries: httpx.Response(400, text="<html>"), "400: <html>"),
         (lambda _entries: httpx.Response(200, text="<html>"), "the queue's answer is not that of"),
         (lambda _entries: httpx.Response(200, json=[]), "the queue's answer is not that of"),
@@ -297,57 +300,59 @@ def test_passing_trouble_is_waited_out(world: World, answer: Answering) -> None:
             lambda _entries: httpx.Response(400, headers={"x-amzn-errortype": "InvalidAddress:x"}, text="no"),
             "InvalidAddress: no",
         ),
-        (error(403, message=f"the secret is {KEYS.secret_key}"), "the secret is \\*\\*\\*\\*"),
+        (refuse_all(403, message=f"the secret is {KEYS.secret_key}"), "the secret is \\*\\*\\*\\*"),
     ],
 )
-def test_a_final_no_is_told_in_the_queues_words(world: World, answer: Answering, words: str) -> None:
+def test_a_final_refusal_is_reported_in_the_queues_words(
+    world: World, answer: Answering, message: str
+) -> None:
     """Once, and without our keys; the next batch is tried all the same."""
     queue = Queue(answer)
-    with pytest.raises(SinkError, match=f"10 messages not taken: .*{words}"):
-        emit(world, queue, 12)
+    with pytest.raises(SinkError, match=f"10 messages not taken: .*{message}"):
+        emit_events(world, queue, 12)
     assert [len(batch) for batch in queue.sent] == [10, 2]
 
 
 def test_trouble_that_lasts_ends_before_the_deadline(world: World) -> None:
     """With what was not taken."""
     with pytest.raises(SinkError, match="3 messages not taken: 503"):
-        emit(world, Queue(*[error(503)] * 99), seconds=2)
+        emit_events(world, Queue(*[refuse_all(503)] * 99), seconds=2)
     assert world.elapsed < 2
 
 
 TOKEN_KEYS = Credentials("made-up-key", "made-up-secret", "made-up-token")
 
 
-def echoing(entries: list[dict[str, Any]]) -> httpx.Response:
-    """A queue that refuses one message and cannot take the others, with our token in all its words."""
-    words = {"Code": TOKEN_KEYS.token, "Message": f"no\n{TOKEN_KEYS.token}"}
-    failed = [{"Id": entry["Id"], "SenderFault": entry is entries[0], **words} for entry in entries]
+def echo_token(entries: list[dict[str, Any]]) -> httpx.Response:
+    """Refuse one message and fail for the others, with our token in every text."""
+    message = {"Code": TOKEN_KEYS.token, "Message": f"no\n{TOKEN_KEYS.token}"}
+    failed = [{"Id": entry["Id"], "SenderFault": entry is entries[0], **message} for entry in entries]
     return httpx.Response(200, json={"Failed": failed})
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        error(403, __type=f"com.amazonaws.sqs#{TOKEN_KEYS.token}", message=f"no {TOKEN_KEYS.token}"),
+        refuse_all(403, __type=f"com.amazonaws.sqs#{TOKEN_KEYS.token}", message=f"no {TOKEN_KEYS.token}"),
         lambda _entries: httpx.Response(403, text=f"no {TOKEN_KEYS.token}"),
-        echoing,
+        echo_token,
     ],
     ids=["as an error", "as text", "for each message"],
 )
-def test_no_word_of_the_queue_tells_our_token(world: World, answer: Answering) -> None:
+def test_nothing_that_the_queue_answers_shows_our_token(world: World, answer: Answering) -> None:
     """Neither a code nor a message, and all on one line."""
     queue = Queue(*[answer] * 99)
-    with pytest.raises(SinkError, match=r"\*\*\*\*") as no:
-        emit(world, queue, credentials=TOKEN_KEYS)
-    assert "made-up-token" not in "".join(traceback.format_exception(no.value))
-    assert "\n" not in str(no.value)
+    with pytest.raises(SinkError, match=r"\*\*\*\*") as caught:
+        emit_events(world, queue, credentials=TOKEN_KEYS)
+    assert "made-up-token" not in "".join(traceback.format_exception(caught.value))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("code", [*RETRIED_BY_BOTOCORE, "KmsThrottled"])
-def test_what_botocore_tries_again_is_tried_again(world: World, code: str) -> None:
-    """Its standard retry mode knows which codes pass; the throttled key of an encrypted queue does, too."""
-    queue = Queue(error(400, __type=f"com.amazonaws.sqs#{code}"))
-    emit(world, queue)
+def test_what_botocore_retries_is_retried(world: World, code: str) -> None:
+    """Its standard retry mode knows the temporary codes; a throttled key of an encrypted queue is another."""
+    queue = Queue(refuse_all(400, __type=f"com.amazonaws.sqs#{code}"))
+    emit_events(world, queue)
     assert len(queue.sent) == 2
 
 
@@ -355,38 +360,38 @@ def test_every_request_has_what_is_left_of_the_time(world: World) -> None:
     """Five seconds at most, and never beyond the deadline."""
     waits: list[float] = []
 
-    def slow(request: httpx.Request) -> httpx.Response:
+    def answer_slowly(request: httpx.Request) -> httpx.Response:
         waits.append(request.extensions["timeout"]["read"])
         world.sleep(4)
         return httpx.Response(200, json={"Failed": []})
 
-    emit(world, slow, count=30, seconds=9.5)
+    emit_events(world, answer_slowly, count=30, seconds=9.5)
     assert waits == [5, 5, 1.5]
 
 
 def test_what_is_left_at_the_deadline_is_not_sent(world: World) -> None:
     """And the error counts it, batch by batch."""
 
-    def slow(_request: httpx.Request) -> httpx.Response:
+    def answer_slowly(_request: httpx.Request) -> httpx.Response:
         world.sleep(4)
         return httpx.Response(200, json={})
 
-    with pytest.raises(SinkError) as no:
-        emit(world, slow, count=25, seconds=4)
+    with pytest.raises(SinkError) as caught:
+        emit_events(world, answer_slowly, count=25, seconds=4)
     out_of_time = "CbrSync.OutOfTime: the invocation's time is used up"
-    assert str(no.value) == f"10 messages not taken: {out_of_time}; 5 messages not taken: {out_of_time}"
+    assert str(caught.value) == f"10 messages not taken: {out_of_time}; 5 messages not taken: {out_of_time}"
 
 
 def test_every_attempt_is_signed_afresh(world: World) -> None:
-    """With the date of its own moment, and the token beside."""
+    """With the date of its own moment, and the token in a header."""
     dates: list[str] = []
 
-    def throttled(request: httpx.Request) -> httpx.Response:
+    def throttle_thrice(request: httpx.Request) -> httpx.Response:
         assert request.headers["X-Amz-Security-Token"] == "made-up-token"
         assert request.headers["X-Amz-Target"] == "AmazonSQS.SendMessageBatch"
         assert request.headers["Content-Type"] == "application/x-amz-json-1.0"
         dates.append(request.headers["X-Amz-Date"])
         return httpx.Response(503 if len(dates) < 4 else 200, json={})
 
-    emit(world, throttled, credentials=TOKEN_KEYS)
+    emit_events(world, throttle_thrice, credentials=TOKEN_KEYS)
     assert dates == ["20261123T030000Z", "20261123T030000Z", "20261123T030001Z", "20261123T030003Z"]
