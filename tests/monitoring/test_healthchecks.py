@@ -1,4 +1,4 @@
-"""Pings: a monitor hears of the beginning and the end of each run, and never disturbs one."""
+"""Pings: a monitor learns of the beginning and the end of each run, and never disturbs one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUN = "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001"
 
 
 class Monitor:
-    """A monitor beside the simulator; keeps what it was told, in order."""
+    """A monitor beside the simulator; keeps its pings, in order."""
 
     def __init__(self, world: World, status: int = 200) -> None:
         self.pings: list[httpx.Request] = []
@@ -42,39 +42,39 @@ class Monitor:
 
     @property
     def suffixes(self) -> list[str]:
-        """What follows the check's own path."""
+        """The part of each ping's path that follows the check's own."""
         return [request.url.path.removeprefix(httpx.URL(CHECK).path) for request in self.pings]
 
     @property
-    def said(self) -> str:
+    def last_body(self) -> str:
         """The body of the last ping."""
         return self.pings[-1].content.decode()
 
 
-def run(
+def run_with_pings(
     world: World, event: object, monitor: Monitor, context: LocalLambdaContext | None = None, **environ: str
 ) -> dict[str, Any]:
-    """A run of a function that pings."""
+    """Run an event on Lambda, with pings to a monitor."""
     environ = {**world.environ, "CBR_SYNC_PING_URL": CHECK, **environ}
     return world.on_lambda(event, environ, transport=httpx.MockTransport(monitor), context=context)
 
 
 def test_a_run_pings_at_its_beginning_and_its_end(world: World) -> None:
-    """POSTs to the check, joined by the run's id, with a few words."""
+    """POSTs to the check, joined by the run's id, with a short summary."""
     monitor = Monitor(world)
-    run(world, {"vault_ids": [VMWARE, BUSY]}, monitor, LocalLambdaContext(aws_request_id=RUN))
+    run_with_pings(world, {"vault_ids": [VMWARE, BUSY]}, monitor, LocalLambdaContext(aws_request_id=RUN))
     assert [str(request.url) for request in monitor.pings] == [
         f"{CHECK}/start?rid={RUN}",
         f"{CHECK}?rid={RUN}",
     ]
     assert {request.method for request in monitor.pings} == {"POST"}
-    assert monitor.said == "syncs: 1 already_running, 1 accepted"
+    assert monitor.last_body == "syncs: 1 already_running, 1 accepted"
 
 
 def test_a_run_whose_id_is_no_uuid_gets_one(world: World) -> None:
-    """The monitor takes nothing else; both pings bear the same."""
+    """The monitor accepts nothing else; both pings have the same."""
     monitor = Monitor(world)
-    run(world, {"vault_id": VMWARE}, monitor, LocalLambdaContext(aws_request_id="run-7"))
+    run_with_pings(world, {"vault_id": VMWARE}, monitor, LocalLambdaContext(aws_request_id="run-7"))
     first, last = (request.url.params["rid"] for request in monitor.pings)
     assert first == last == str(uuid.UUID(first))
 
@@ -82,9 +82,9 @@ def test_a_run_whose_id_is_no_uuid_gets_one(world: World) -> None:
 def test_a_failed_sync_is_a_failure_in_the_apis_words(world: World) -> None:
     """The worst first, a line each."""
     monitor = Monitor(world)
-    run(world, {"vault_ids": [VMWARE, PUBLIC]}, monitor)
+    run_with_pings(world, {"vault_ids": [VMWARE, PUBLIC]}, monitor)
     assert monitor.suffixes == ["/start", "/fail"]
-    assert monitor.said.splitlines() == [
+    assert monitor.last_body.splitlines() == [
         "syncs: 1 failed, 1 accepted",
         f"failed: {PUBLIC}: BackupService.7300: The vault type does not support synchronization.",
     ]
@@ -95,34 +95,34 @@ def test_what_another_delivery_may_finish_is_only_logged(world: World) -> None:
     world.simulator.add_faults("429*9", FILE)
     monitor = Monitor(world)
     with pytest.raises(SyncUnfinished):
-        run(world, {"vault_ids": [VMWARE, FILE]}, monitor)
+        run_with_pings(world, {"vault_ids": [VMWARE, FILE]}, monitor)
     assert monitor.suffixes == ["/start", "/log"]
-    assert monitor.said.startswith("SyncUnfinished: 1 of 2 syncs are unfinished")
+    assert monitor.last_body.startswith("SyncUnfinished: 1 of 2 syncs are unfinished")
 
 
 @pytest.mark.parametrize(
-    ("event", "words"),
+    ("event", "message"),
     [
         ({"vault_id": "tape-7"}, "EventError: vault_id: found a string of 6 characters"),
         (["what", "is", "this"], "EventError: found a list of 3 as the event"),
     ],
 )
-def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, words: str) -> None:
-    """Somebody has to mend it."""
+def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, message: str) -> None:
+    """Somebody has to fix it."""
     monitor = Monitor(world)
     with pytest.raises(CbrSyncError):
-        run(world, event, monitor)
+        run_with_pings(world, event, monitor)
     assert monitor.suffixes == ["/start", "/fail"]
-    assert monitor.said.startswith(words)
+    assert monitor.last_body.startswith(message)
 
 
 def test_a_broken_sink_is_a_failure(world: World) -> None:
-    """The syncs went well, but nobody was told."""
+    """The syncs went well, but nobody heard of it."""
     world.simulator.add_faults("404*9")
     monitor = Monitor(world)
     topic = "urn:smn:cn-north-4:f841e01fd2b14e7fa41b6ae7aa6b0594:backup"
     with pytest.raises(SinkError):
-        run(
+        run_with_pings(
             world,
             {"vault_id": VMWARE},
             monitor,
@@ -130,41 +130,46 @@ def test_a_broken_sink_is_a_failure(world: World) -> None:
             CBR_SYNC_SMN_ENDPOINT="http://127.0.0.1:9",
         )
     assert monitor.suffixes == ["/start", "/fail"]
-    assert "SinkError: smn: " in monitor.said
+    assert "SinkError: smn: " in monitor.last_body
 
 
 @pytest.mark.parametrize(
-    ("hours_ago", "suffix", "words"),
+    ("hours_ago", "suffix", "message"),
     [(3, "", "vaults: 1 fresh"), (30, "/fail", "vaults: 1 stale\nstale: vault (8d3a8b28-")],
 )
-def test_a_report_is_well_where_all_is_fresh(hours_ago: float, suffix: str, words: str) -> None:
-    """So one check tells both that reports come and that they are good."""
+def test_a_report_is_a_success_where_all_is_fresh(hours_ago: float, suffix: str, message: str) -> None:
+    """So one check shows both that reports come and that they are good."""
     world = build_world((VAULT, [PastSync(hours_ago)]))
     monitor = Monitor(world)
-    run(world, {"report": {}}, monitor)
+    run_with_pings(world, {"report": {}}, monitor)
     assert monitor.suffixes == ["/start", suffix]
-    assert monitor.said.startswith(words)
+    assert monitor.last_body.startswith(message)
 
 
 def test_a_long_list_is_cut(world: World) -> None:
     """A few lines are read, a thousand are not."""
-    told = RunResult(outcomes=[build_outcome(status=Status.FAILED) for _ in range(50)])
-    lines = build_body(told, None).splitlines()
+    result = RunResult(outcomes=[build_outcome(status=Status.FAILED) for _ in range(50)])
+    lines = build_body(result, None).splitlines()
     assert (len(lines), lines[-1]) == (11, "and 41 more")
     world.simulator = demo_simulator(world.now)
     monitor = Monitor(world)
-    run(world, {"report": {}}, monitor)
-    assert "failing: vault-vmware-broken" in monitor.said
-    assert "BackupService.6405: Bucket object deletion failed." in monitor.said
+    run_with_pings(world, {"report": {}}, monitor)
+    assert "failing: vault-vmware-broken" in monitor.last_body
+    assert "BackupService.6405: Bucket object deletion failed." in monitor.last_body
 
 
-def test_a_stranger_pings_nobody(world: World) -> None:
+def test_an_unsigned_webhook_pings_nobody(world: World) -> None:
     """An unsigned webhook is no run."""
     monitor = Monitor(world)
     event = webhook_event({"vault_id": VMWARE}, world, secret=b"the stranger's own, thirty-two b")
-    assert run(world, event, monitor)["statusCode"] == 401
+    assert run_with_pings(world, event, monitor)["statusCode"] == 401
     assert monitor.pings == []
-    assert run(world, webhook_event({"vault_id": VMWARE}, world, secret=SECRET), monitor)["statusCode"] == 200
+    assert (
+        run_with_pings(world, webhook_event({"vault_id": VMWARE}, world, secret=SECRET), monitor)[
+            "statusCode"
+        ]
+        == 200
+    )
     assert monitor.suffixes == ["/start", ""]
 
 
@@ -172,23 +177,23 @@ def test_a_stranger_pings_nobody(world: World) -> None:
 def test_a_ping_that_is_refused_changes_nothing(world: World, log_lines: Lines, status: int) -> None:
     """It is logged, without the check's address, which is a secret."""
     monitor = Monitor(world, status)
-    assert run(world, {"vault_id": VMWARE}, monitor)["counts"] == {"accepted": 1}
-    told = [line for line in log_lines() if line["message"] == "a ping was not taken"]
-    assert [line["reason"] for line in told] == [f"HTTP {status}"] * 2
-    assert "000000000001" not in str(told)
+    assert run_with_pings(world, {"vault_id": VMWARE}, monitor)["counts"] == {"accepted": 1}
+    warnings = [line for line in log_lines() if line["message"] == "a ping was not taken"]
+    assert [line["reason"] for line in warnings] == [f"HTTP {status}"] * 2
+    assert "000000000001" not in str(warnings)
 
 
 def test_a_ping_without_a_connection_changes_nothing(world: World, log_lines: Lines) -> None:
     """No name, no route, no listener."""
     cloud = world.transport()
 
-    def unreachable(request: httpx.Request) -> httpx.Response:
+    def fail_to_connect(request: httpx.Request) -> httpx.Response:
         if request.url.host == "hc.example.com":
             raise httpx.ConnectError("Name or service not known", request=request)
         return cloud.handle_request(request)
 
     environ = {**world.environ, "CBR_SYNC_PING_URL": CHECK}
-    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(unreachable))
+    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(fail_to_connect))
     assert reply["counts"] == {"accepted": 1}
     reasons = [line["reason"] for line in log_lines() if "reason" in line]
     message = "CbrSync.Unreachable: no connection to https://hc.example.com: Name or service not known"
@@ -198,19 +203,19 @@ def test_a_ping_without_a_connection_changes_nothing(world: World, log_lines: Li
 @pytest.mark.parametrize(("left", "least"), [(0.6, 0.4), (0.2, 0), (-1, 0)])
 def test_a_ping_that_hangs_costs_its_share_and_no_more(log_lines: Lines, left: float, least: float) -> None:
     """Both together what is left of the run's time, whatever the other side does."""
-    over = threading.Event()
+    stop = threading.Event()
 
     def hang(_request: httpx.Request) -> httpx.Response:
-        over.wait(30)
+        stop.wait(30)
         return httpx.Response(200)
 
     client = httpx.Client(transport=httpx.MockTransport(hang))
-    begun = time.monotonic()
+    started = time.monotonic()
     with HealthchecksPing(client, CHECK, RUN, RunResult(), make_logger({}), lambda: left):
         pass
-    took = time.monotonic() - begun
-    over.set()
-    assert least <= took < least + 5
+    seconds = time.monotonic() - started
+    stop.set()
+    assert least <= seconds < least + 5
     assert [line["reason"] for line in log_lines()] == ["no answer yet"] * 2
 
 
@@ -223,23 +228,23 @@ def test_a_hanging_ping_keeps_no_worker_waiting(world: World) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://a..b/x", f"https://{'a' * 64}.example/x"])
-def test_a_check_whose_host_cannot_be_is_only_logged(world: World, log_lines: Lines, url: str) -> None:
+def test_a_check_whose_host_is_impossible_is_only_logged(world: World, log_lines: Lines, url: str) -> None:
     """The run goes on as if nobody were to be pinged."""
     environ = {**world.environ, "CBR_SYNC_PING_URL": url}
     cloud = world.transport()
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def encode_host(request: httpx.Request) -> httpx.Response:
         if request.url.host != "cbr.cn-north-4.myhuaweicloud.com":
             request.url.host.encode("idna")
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(answer))
+    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(encode_host))
     assert reply["counts"] == {"accepted": 1}
     assert len([line for line in log_lines() if line["message"] == "a ping was not taken"]) == 2
 
 
-def test_what_nobody_foresaw_is_named_without_its_words() -> None:
-    """Its text may hold anything; the exception goes on its way."""
+def test_an_unexpected_error_is_named_without_its_message() -> None:
+    """Its message may contain anything; the exception itself is raised all the same."""
     assert build_body(RunResult(), ZeroDivisionError("hunter2")) == "ZeroDivisionError"
     assert choose_suffix(RunResult(), ZeroDivisionError("hunter2")) == "/fail"
     assert choose_suffix(RunResult(), SettingsError(["no keys"])) == "/fail"
@@ -247,13 +252,13 @@ def test_what_nobody_foresaw_is_named_without_its_words() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_each_status_has_its_ping(status: Status) -> None:
-    """Trouble is a failure, what comes again is logged, the rest is well."""
+    """Trouble is a failure, what is delivered again is logged, the rest is a success."""
     suffix = {"failed": "/fail", "timed_out": "/fail", "partial": "/fail", "unfinished": "/log"}.get(
         status, ""
     )
     assert choose_suffix(RunResult(outcomes=[build_outcome(status=status)]), None) == suffix
-    worse = [build_outcome(status=status), build_outcome(status=Status.FAILED)]
-    assert choose_suffix(RunResult(outcomes=worse), SyncUnfinished("left", {})) == "/fail"
+    with_a_failure = [build_outcome(status=status), build_outcome(status=Status.FAILED)]
+    assert choose_suffix(RunResult(outcomes=with_a_failure), SyncUnfinished("left", {})) == "/fail"
 
 
 def test_nobody_is_pinged_where_no_check_is_set(world: World) -> None:

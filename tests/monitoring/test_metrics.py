@@ -1,4 +1,4 @@
-"""What CloudWatch is told: the embedded metric format, on Lambda's door alone."""
+"""Metrics for CloudWatch: the embedded metric format, from the Lambda entry point alone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cbr_sync.simulator.scenarios import demo_simulator
 from support.world import BUSY, FILE, PUBLIC, VMWARE, World, webhook_event
 
 
-def emf(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The metric lines since the last call."""
+def read_metric_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the metric lines since the last call."""
     lines = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     return [line for line in lines if "_aws" in line]
 
 
-def values(line: dict[str, Any]) -> dict[str, float]:
-    """The metrics that a line declares, with their values, as CloudWatch reads them."""
+def read_values(line: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics that a line declares, with their values, as CloudWatch reads them."""
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "cbr-sync"
     assert directive["Dimensions"] == [["service"]]
@@ -31,13 +31,13 @@ def values(line: dict[str, Any]) -> dict[str, float]:
     return {metric["Name"]: sum(line[metric["Name"]]) for metric in directive["Metrics"]}
 
 
-def test_a_run_counts_what_came_of_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_counts_its_results(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Each status that a vault had, the POSTs, the time and the cold start, in one line."""
     world.simulator.add_faults("429", FILE)
     world.on_lambda({"vault_ids": [VMWARE, FILE, PUBLIC, BUSY]})
-    (line,) = emf(capsys)
-    duration = values(line).pop("Duration")
-    assert values(line) == {
+    (line,) = read_metric_lines(capsys)
+    duration = read_values(line).pop("Duration")
+    assert read_values(line) == {
         "SyncsAccepted": 2, "SyncsFailed": 1, "SyncsAlreadyRunning": 1,
         "Attempts": 5, "ColdStart": 1, "Duration": duration,
     }  # fmt: skip
@@ -50,10 +50,10 @@ def test_a_run_counts_what_came_of_it(world: World, capsys: pytest.CaptureFixtur
 
 def test_an_instance_is_cold_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Its second event is warm."""
-    door = LambdaAdapter(world.environ, world.seams())
+    adapter = LambdaAdapter(world.environ, world.seams())
     for vault in (VMWARE, FILE):
-        door({"vault_id": vault}, LocalLambdaContext())
-    assert ["ColdStart" in values(line) for line in emf(capsys)] == [True, False]
+        adapter({"vault_id": vault}, LocalLambdaContext())
+    assert ["ColdStart" in read_values(line) for line in read_metric_lines(capsys)] == [True, False]
 
 
 def test_a_run_that_raises_is_counted_too(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,16 +63,16 @@ def test_a_run_that_raises_is_counted_too(world: World, capsys: pytest.CaptureFi
         world.on_lambda({"vault_id": VMWARE})
     with pytest.raises(EventError):
         world.on_lambda({"vault_id": "tape-7"})
-    unfinished, unreadable = map(values, emf(capsys))
+    unfinished, unreadable = map(read_values, read_metric_lines(capsys))
     assert (unfinished["SyncsUnfinished"], unfinished["Attempts"]) == (1, 5)
     assert unreadable.keys() == {"Duration", "ColdStart"}
 
 
-def test_only_a_run_by_the_clock_breaks_the_silence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_scheduled_run_breaks_the_silence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """A webhook or a stranger's request does not hide that the schedule was switched off."""
     world.on_lambda({"trigger": "schedule"})
     world.on_lambda(webhook_event({"vault_id": FILE}, world))
-    scheduled, webhook = map(values, emf(capsys))
+    scheduled, webhook = map(read_values, read_metric_lines(capsys))
     assert scheduled["ScheduledRuns"] == 1
     assert "ScheduledRuns" not in webhook
 
@@ -90,17 +90,17 @@ def test_a_fifo_batch_is_one_line(world: World, capsys: pytest.CaptureFixture[st
         for number, vault in enumerate([VMWARE, FILE])
     ]
     world.on_lambda({"Records": records})
-    (line,) = emf(capsys)
-    assert values(line)["SyncsAccepted"] == 2
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line)["SyncsAccepted"] == 2
 
 
 def test_the_service_and_the_namespace_are_powertools_own(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two stacks tell themselves apart by the service."""
+    """Two stacks differ by their service."""
     names = {"POWERTOOLS_SERVICE_NAME": "nightly", "POWERTOOLS_METRICS_NAMESPACE": "Backups"}
     world.on_lambda({"vault_id": VMWARE}, {**world.environ, **names})
-    (line,) = emf(capsys)
+    (line,) = read_metric_lines(capsys)
     assert line["service"] == "nightly"
     assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Backups"
 
@@ -108,46 +108,46 @@ def test_the_service_and_the_namespace_are_powertools_own(
 def test_no_metrics_where_they_are_switched_off_or_nobody_reads_them(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """FunctionGraph's log is no CloudWatch, nor is a laptop's terminal."""
+    """FunctionGraph's log is not CloudWatch, nor is a terminal."""
     world.on_functiongraph({"vault_id": VMWARE})
     world.on_lambda({"vault_id": FILE}, {**world.environ, "POWERTOOLS_METRICS_DISABLED": "true"})
     play({"vault_id": FILE}, Platform.AWS, world.environ, seams=world.seams())
-    read = capsys.readouterr()
-    assert "_aws" not in read.out + read.err
+    captured = capsys.readouterr()
+    assert "_aws" not in captured.out + captured.err
 
 
 def test_a_refused_webhook_counts_no_sync(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stranger moves no alarm."""
+    """A stranger cannot trigger an alarm."""
     event = webhook_event({"vault_id": VMWARE}, world, secret=b"the stranger's own, thirty-two b")
     assert world.on_lambda(event)["statusCode"] == 401
-    (line,) = emf(capsys)
-    assert values(line).keys() == {"Duration", "ColdStart"}
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line).keys() == {"Duration", "ColdStart"}
 
 
 def test_a_report_counts_what_is_not_fresh(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """And the age of the oldest success; it is no scheduled sync, whose silence it must not hide."""
     world.simulator = demo_simulator(world.now)
     world.on_lambda({"trigger": "schedule", "report": {}, "vaults": {}})
-    (line,) = emf(capsys)
-    assert values(line) == {
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line) == {
         "StaleVaults": 7, "ScheduledStaleVaults": 7, "OldestSyncAgeHours": 271.2,
         "ColdStart": 1, "Duration": 0,
     }  # fmt: skip
 
 
 def test_a_good_report_says_zero(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """An alarm goes out by it; one that somebody asks for meanwhile moves none."""
+    """It ends an alarm; a report that is not scheduled changes none."""
     world.simulator = demo_simulator(world.now)
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-01"}})
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-forgotten"}})
-    well, unknown = map(values, emf(capsys))
-    assert (well["StaleVaults"], well["OldestSyncAgeHours"]) == (0, 7)
+    good, unknown = map(read_values, read_metric_lines(capsys))
+    assert (good["StaleVaults"], good["OldestSyncAgeHours"]) == (0, 7)
     assert unknown["StaleVaults"] == 1
-    assert "ScheduledStaleVaults" not in {*well, *unknown}
+    assert "ScheduledStaleVaults" not in {*good, *unknown}
     assert "OldestSyncAgeHours" not in unknown
 
 
 def test_every_status_has_a_metric_of_its_own() -> None:
-    """An alarm can be put on each."""
+    """Each can have an alarm."""
     assert OF_STATUS[Status.TIMED_OUT] == "SyncsTimedOut"
     assert len(set(OF_STATUS.values())) == len(Status)
