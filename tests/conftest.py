@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 import bundle
 from support.builders import Lines
@@ -25,9 +25,12 @@ SLOW_FIXTURES = {"zips", "deployed", "chromium"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that needs a slow fixture as slow."""
+    """Mark a test that needs a slow fixture as slow, and one with random input as not measured."""
     if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.slow)
+    # What random input covers differs from run to run, and to trace it takes as long as to run it.
+    if is_hypothesis_test(getattr(item, "obj", None)):
+        item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True)
