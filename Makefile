@@ -1,6 +1,7 @@
 # make demo          sets up what it needs and shows the main job working, without any cloud account
 # make test          sets up what it needs and runs the tests
-# make check         the one gate: format, lint, types, template, tests
+# make test-fast     the tests that build nothing and open no browser, without coverage
+# make check         the one gate: format, lint, types, imports, template, tests
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build         writes the zips that are deployed into dist
 # make bench         measures ours against the same job on the usual libraries, in its own environment
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-deploy build bench format lock clean
+.PHONY: help demo test test-fast check check-deploy build bench format lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -30,13 +31,19 @@ $(READY): pyproject.toml src/requirements.txt requirements-dev.txt
 demo: $(READY)
 	@$(BIN)/python tests/demo.py
 
+# One worker for each core. Each takes half of the tests as they stand, so that what a module shares is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 test: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+
+test-fast: $(READY)
+	$(PYTEST) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/cfn-lint template.yaml
 	$(MAKE) --no-print-directory test
 

@@ -10,6 +10,7 @@ The same input gives the same bytes: pinned wheels, checked by hash; sorted name
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -101,11 +102,16 @@ def split_authorities(bundled: Path, target: Path) -> None:
         return
     target.mkdir()
     for certificate in _CERTIFICATE.findall(bundled.read_text(encoding="ascii")):
-        asked = ["openssl", "x509", "-noout", "-subject_hash"]
-        answer = subprocess.run(asked, check=True, input=certificate, capture_output=True, text=True)
-        name = answer.stdout.strip()
+        name = _hash_subject(certificate)
         number = len(list(target.glob(f"{name}.*")))
         (target / f"{name}.{number}").write_text(certificate, encoding="ascii")
+
+
+@functools.cache  # every tree has the same certificates, and openssl takes its time to start
+def _hash_subject(certificate: str) -> str:
+    command = ["openssl", "x509", "-noout", "-subject_hash"]
+    answer = subprocess.run(command, check=True, input=certificate, capture_output=True, text=True)
+    return answer.stdout.strip()
 
 
 def _compile(target: Path) -> None:

@@ -9,11 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 import bundle
 from support.builders import Lines
-from support.shipped import install
+from support.shipped import build_once, install
 from support.world import World
+
+# How long an example takes depends on who else uses the machine; what has to be fast has a test of its own.
+settings.register_profile("any-machine", parent=settings(), deadline=None)
+settings.load_profile("any-machine")
+
+# What builds, installs or browses.
+SLOW_FIXTURES = {"zips", "deployed", "chromium"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test that needs a slow fixture as slow, and one with random input as not measured."""
+    if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.slow)
+    # What random input covers differs from run to run, and to trace it takes as long as to run it.
+    if is_hypothesis_test(getattr(item, "obj", None)):
+        item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +62,7 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> Lines:
 @pytest.fixture(scope="session")
 def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with every zip, built as ``make build`` builds it."""
-    folder = tmp_path_factory.mktemp("dist")
-    bundle.write_zips(folder)
-    return folder
+    return build_once(tmp_path_factory, "dist", bundle.write_zips)
 
 
 @pytest.fixture(scope="session")
@@ -63,4 +78,6 @@ def runtime_python() -> str:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what src/requirements.txt names, and nothing else."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return install(tmp_path_factory.mktemp("deployed") / "packages", bundle.REQUIREMENTS, python=running)
+    return build_once(
+        tmp_path_factory, "deployed", lambda folder: install(folder, bundle.REQUIREMENTS, python=running)
+    )

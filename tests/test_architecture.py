@@ -1,4 +1,4 @@
-"""House rules that no linter knows: which way imports go, and what is deployed."""
+"""House rules that no linter knows: how modules are named, what is deployed, what the workflow runs."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Extension:
         return self._answer
 
 
-def whole_secret() -> str:
+def build_secret() -> str:
     """A secret with all that the function needs."""
     keys = {"ak": SIMULATOR_CREDENTIALS.access_key, "sk": SIMULATOR_CREDENTIALS.secret_key}
     return json.dumps({**keys, "webhook_secret": secret_text()})
@@ -65,7 +65,7 @@ def test_one_app_serves_all_events_of_an_instance(world: World) -> None:
     assert len(world.started) == 2
 
 
-def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> None:
+def test_a_corrected_setting_works_at_the_next_event(world: World) -> None:
     """Wrong settings fail each event anew, and right ones work at once."""
     environ = {**world.environ, "CBR_SYNC_REGION": ""}
     adapter = LambdaAdapter(environ, **world.options())
@@ -77,7 +77,7 @@ def test_a_mistake_mended_by_the_platform_is_not_remembered(world: World) -> Non
 
 def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
     """One secret holds both; the id is encoded, the platform's token sent, and IAM asked for the project."""
-    extension = Extension(world, whole_secret())
+    extension = Extension(world, build_secret())
     event = webhook_event({"vault_id": VMWARE}, world)
     reply = world.on_lambda(event, WITH_SECRET, transport=httpx.MockTransport(extension))
     assert reply["statusCode"] == 200

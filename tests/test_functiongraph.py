@@ -28,7 +28,7 @@ TIMER = {"version": "v1.0", "trigger_type": "TIMER", "trigger_name": "night", "u
 
 
 @dataclass(frozen=True, slots=True)
-class OddContext(LocalFunctionGraphContext):
+class ImplausibleContext(LocalFunctionGraphContext):
     """A context whose remaining time is in a unit of its own."""
 
     remaining: float = 0.0
@@ -56,7 +56,7 @@ def test_the_handler_file_may_be_loaded_by_its_path() -> None:
     assert "user_code" not in sys.modules
 
 
-def test_the_deployed_initializer_and_handler_tell_of_wrong_settings() -> None:
+def test_the_deployed_initializer_and_handler_report_wrong_settings() -> None:
     """Nothing is read at import; the first call reads, and its mistakes are the platform's to show."""
     context = LocalFunctionGraphContext({})
     with pytest.raises(SettingsError, match="CBR_SYNC_REGION: not set"):
@@ -91,7 +91,7 @@ def test_without_agency_and_keys_the_settings_are_wrong(world: World) -> None:
         world.on_functiongraph(TIMER, AGENCY_ONLY, project_id=SIMULATOR_PROJECT_ID)
 
 
-def test_an_agency_that_went_away_is_told_by_name(world: World) -> None:
+def test_an_agency_that_is_gone_is_named_in_the_error(world: World) -> None:
     """The App was made with one; a later run has none."""
     adapter = FunctionGraphAdapter(AGENCY_ONLY, **world.options())
     adapter.initialize(LocalFunctionGraphContext(AGENCY_ONLY, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID))
@@ -174,5 +174,5 @@ def test_an_implausible_remaining_time_is_not_believed(
     environ = {**world.environ, "RUNTIME_TIMEOUT": timeout, "CBR_SYNC_MAX_ATTEMPTS": "20"}
     adapter = FunctionGraphAdapter(environ, **world.options())
     with pytest.raises(SyncUnfinished):
-        adapter(TIMER, OddContext(environ, remaining=remaining))
+        adapter(TIMER, ImplausibleContext(environ, remaining=remaining))
     assert world.elapsed < at_most

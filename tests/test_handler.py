@@ -20,16 +20,16 @@ from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, secret_text
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-def body_of(reply: dict[str, Any]) -> dict[str, Any]:
+def parse_body(reply: dict[str, Any]) -> dict[str, Any]:
     """The JSON in an HTTP reply."""
     assert set(reply) == {"statusCode", "headers", "body", "isBase64Encoded"}
     body: dict[str, Any] = json.loads(reply["body"])
     return body
 
 
-def problem(reply: dict[str, Any]) -> str:
+def read_problem_detail(reply: dict[str, Any]) -> str:
     """The detail of a problem+json reply, its form checked."""
-    body = body_of(reply)
+    body = parse_body(reply)
     assert reply["headers"]["Content-Type"] == "application/problem+json"
     assert body["type"] == "about:blank"
     assert body["title"]
@@ -38,7 +38,7 @@ def problem(reply: dict[str, Any]) -> str:
     return detail
 
 
-def emitted(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def select_cloud_events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The CloudEvents among logged lines."""
     return [line["outcome"] for line in lines if "outcome" in line]
 
@@ -66,7 +66,7 @@ def test_a_timer_becomes_a_sync_and_its_outcome_a_log_line(world: World, log_lin
         "trigger": {"kind": "timer", "id": "night/2026-11-23T03:00:00Z", "time": "2026-11-23T03:00:00.000Z"},
     }
     assert operation.auto_trigger
-    (event,) = emitted(log_lines())
+    (event,) = select_cloud_events(log_lines())
     assert event["data"] == outcome
     assert event["type"] == "cbr-sync.checkpoint.sync.accepted.v1"
     assert event["source"] == "/cbr/cn-north-4/f841e01fd2b14e7fa41b6ae7aa6b0594"
@@ -77,7 +77,7 @@ def test_an_unfinished_sync_is_emitted_before_the_run_fails(world: World, log_li
     world.simulator.add_faults("429*9", FILE)
     with pytest.raises(SyncUnfinished, match="1 of 2 syncs are unfinished"):
         world.on_lambda({"vault_ids": [VMWARE, FILE]})
-    *outcomes, run = emitted(log_lines())
+    *outcomes, run = select_cloud_events(log_lines())
     assert [event["data"]["status"] for event in outcomes] == ["accepted", "unfinished"]
     assert run["data"]["counts"] == {"accepted": 1, "unfinished": 1}
 
@@ -86,7 +86,7 @@ def test_an_unexpected_error_costs_no_other_message_its_outcome(world: World, lo
     """In a batch that is served in order, it comes back alone, and its traceback is in the log."""
     cloud = world.transport()
 
-    def broken(request: httpx.Request) -> httpx.Response:
+    def raise_error(request: httpx.Request) -> httpx.Response:
         if FILE.encode() in request.content:
             raise ZeroDivisionError
         return cloud.handle_request(request)
@@ -99,10 +99,10 @@ def test_an_unexpected_error_costs_no_other_message_its_outcome(world: World, lo
     records = [
         {**record, "messageId": vault, "body": json.dumps({"vault_id": vault})} for vault in (VMWARE, FILE)
     ]
-    reply = world.on_lambda({"Records": records}, transport=httpx.MockTransport(broken))
+    reply = world.on_lambda({"Records": records}, transport=httpx.MockTransport(raise_error))
     assert reply == {"batchItemFailures": [{"itemIdentifier": FILE}]}
     lines = log_lines()
-    outcomes = [event["data"] for event in emitted(lines) if "subject" in event]
+    outcomes = [event["data"] for event in select_cloud_events(lines) if "subject" in event]
     assert [(outcome["vault_id"], outcome["status"]) for outcome in outcomes] == [
         (VMWARE, "accepted"),
         (FILE, "unfinished"),
@@ -130,7 +130,7 @@ def test_an_unreadable_message_stops_no_other_and_is_emitted_as_rejected(
     with pytest.raises(EventError, match="vault_id: found a string of 14 characters"):
         world.on_functiongraph([bad, good])
     lines = log_lines()
-    done, rejected = emitted(lines)
+    done, rejected = select_cloud_events(lines)
     assert done["data"]["status"] == "accepted"
     assert rejected["type"] == "cbr-sync.trigger.rejected.v1"
     assert rejected["data"]["kind"] == "event"
@@ -143,7 +143,7 @@ def test_an_event_of_no_known_form_is_emitted_as_rejected(world: World, log_line
     """An error that says which envelopes are known goes to the caller, and to the sinks before."""
     with pytest.raises(EventError, match="known: HTTP requests of API Gateway"):
         world.on_lambda(["what", "is", "this"])
-    assert emitted(log_lines())[0]["data"]["kind"] == "direct"
+    assert select_cloud_events(log_lines())[0]["data"]["kind"] == "direct"
 
 
 def test_a_vault_outside_the_allowed_ones_is_refused_before_any_call(world: World, log_lines: Lines) -> None:
@@ -151,10 +151,10 @@ def test_a_vault_outside_the_allowed_ones_is_refused_before_any_call(world: Worl
     with pytest.raises(VaultNotAllowedError):
         world.on_lambda({"vault_ids": [VMWARE, FILE]}, {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": VMWARE})
     assert world.simulator.requests == []
-    assert emitted(log_lines())[0]["type"] == "cbr-sync.trigger.rejected.v1"
+    assert select_cloud_events(log_lines())[0]["type"] == "cbr-sync.trigger.rejected.v1"
 
 
-def test_wrong_settings_are_told_all_at_once_and_logged(world: World, log_lines: Lines) -> None:
+def test_wrong_settings_are_reported_all_at_once_and_logged(world: World, log_lines: Lines) -> None:
     """The run fails with every mistake by name."""
     environ = {**world.environ, "CBR_SYNC_REGION": "nowhere", "CBR_SYNC_CONCURRENCY": "many"}
     with pytest.raises(SettingsError, match=r"CBR_SYNC_REGION: found 'nowhere'.*\n.*CBR_SYNC_CONCURRENCY"):
@@ -180,7 +180,7 @@ def test_keys_of_one_invocation_do_not_show_in_the_next(world: World, log_lines:
 def test_a_signed_webhook_starts_a_sync_by_hand(world: World) -> None:
     """A person's or a tool's call is not an automatic one unless it says so."""
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world))
-    (outcome,) = body_of(reply)["outcomes"]
+    (outcome,) = parse_body(reply)["outcomes"]
     assert reply["statusCode"] == 200
     assert reply["headers"] == {"Content-Type": "application/json"}
     assert (outcome["status"], outcome["auto_trigger"]) == ("accepted", False)
@@ -197,7 +197,7 @@ def test_a_signed_webhook_starts_a_sync_by_hand(world: World) -> None:
         ([VMWARE, FILE], "429*99", 503),
     ],
 )
-def test_the_http_status_tells_what_came_of_all(
+def test_the_http_status_sums_up_all_outcomes(
     world: World, vaults: list[str], faults: str, status: int
 ) -> None:
     """Well, mixed, failed at the API, or worth another try."""
@@ -206,7 +206,7 @@ def test_the_http_status_tells_what_came_of_all(
     reply = world.on_lambda(webhook_event({"vault_ids": vaults}, world))
     assert reply["statusCode"] == status
     assert ("Retry-After" in reply["headers"]) == (status == 503)
-    assert [outcome["vault_id"] for outcome in body_of(reply)["outcomes"]] == vaults
+    assert [outcome["vault_id"] for outcome in parse_body(reply)["outcomes"]] == vaults
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_http_status_tells_what_came_of_all(
         ([Status.FAILED, Status.UNFINISHED], 207),
     ],
 )
-def test_each_status_has_its_place_in_the_http_status(statuses: list[Status], http_status: int) -> None:
+def test_each_combination_of_statuses_has_its_http_status(statuses: list[Status], http_status: int) -> None:
     """Some copies failed is neither well nor failed."""
     assert choose_status(statuses) == http_status
 
@@ -244,7 +244,7 @@ def test_unsigned_webhook_never_reaches_cbr(
     """What fails before the payload is a problem+json and a log line; it is not emitted."""
     reply = world.on_lambda({**webhook_event({"vault_id": VMWARE}, world), **change})
     assert reply["statusCode"] == status
-    assert words in problem(reply)
+    assert words in read_problem_detail(reply)
     assert world.simulator.requests == []
     (line,) = log_lines()
     assert (line["level"], line["status"]) == ("WARNING", status)
@@ -263,8 +263,8 @@ def test_a_signed_webhook_that_cannot_be_read_is_emitted_as_rejected(world: Worl
     """Its source is authenticated, so the operator is to know."""
     reply = world.on_lambda(webhook_event({"vault": VMWARE}, world))
     assert reply["statusCode"] == 400
-    assert "found an object with the keys vault" in problem(reply)
-    (event,) = emitted(log_lines())
+    assert "found an object with the keys vault" in read_problem_detail(reply)
+    (event,) = select_cloud_events(log_lines())
     assert event["data"]["kind"] == "webhook"
     assert VMWARE not in json.dumps(event)
 
@@ -274,7 +274,7 @@ def test_a_signed_webhook_for_a_vault_that_is_not_allowed_is_forbidden(world: Wo
     environ = {**world.environ, "CBR_SYNC_VAULTS": FILE, "CBR_SYNC_ALLOWED_VAULTS": FILE}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 403
-    assert VMWARE in problem(reply)
+    assert VMWARE in read_problem_detail(reply)
 
 
 def test_without_a_secret_every_webhook_is_refused(world: World) -> None:
@@ -282,7 +282,7 @@ def test_without_a_secret_every_webhook_is_refused(world: World) -> None:
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 401
-    assert "no secret is configured" in problem(reply)
+    assert "no secret is configured" in read_problem_detail(reply)
 
 
 def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
@@ -291,26 +291,28 @@ def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
     event["headers"] = {"Content-Type": "application/json; charset=utf-8"}
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform", "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(event, environ)
-    (outcome,) = body_of(reply)["outcomes"]
+    (outcome,) = parse_body(reply)["outcomes"]
     assert outcome["trigger"] == {"kind": "webhook", "id": "gateway-request-1", "time": None}
 
 
 @pytest.mark.parametrize("webhook_id", ["\ud800", "x" * 9999])
-def test_an_odd_webhook_id_is_made_fit_to_be_told(world: World, log_lines: Lines, webhook_id: str) -> None:
+def test_an_odd_webhook_id_is_shortened_and_made_encodable(
+    world: World, log_lines: Lines, webhook_id: str
+) -> None:
     """Where the gateway authenticates, nobody has looked at it before us."""
     event = webhook_event({"vault_id": VMWARE}, world, headers={"webhook-id": webhook_id})
     reply = world.on_lambda(event, {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform"})
     assert reply["statusCode"] == 200
-    assert len(emitted(log_lines())[0]["data"]["trigger"]["id"]) <= 256
+    assert len(select_cloud_events(log_lines())[0]["data"]["trigger"]["id"]) <= 256
 
 
-def test_any_of_several_secrets_opens(world: World) -> None:
+def test_any_of_several_secrets_is_accepted(world: World) -> None:
     """Secrets are rotated without a gap."""
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": f"{secret_text(b'n' * 24)} {secret_text(SECRET)}"}
     assert world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)["statusCode"] == 200
 
 
-def test_an_alb_with_multi_value_headers_is_answered_with_such(world: World) -> None:
+def test_an_alb_with_multi_value_headers_is_answered_with_multi_value_headers(world: World) -> None:
     """Its headers come and go as lists; anything else it answers with a 502 of its own."""
     event = webhook_event({"vault_id": VMWARE}, world)
     headers = {key: [value] for key, value in event.pop("headers").items()}
@@ -324,7 +326,7 @@ def test_an_alb_with_multi_value_headers_is_answered_with_such(world: World) -> 
 @pytest.mark.parametrize(
     "environ", [{}, {"CBR_SYNC_REGION": "cn-north-4"}, {"CBR_SYNC_REGION": "secret-place"}]
 )
-def test_a_fault_of_ours_is_a_500_without_detail(
+def test_an_error_in_our_settings_is_a_500_without_detail(
     world: World, log_lines: Lines, environ: dict[str, str]
 ) -> None:
     """The sender learns nothing of the settings; the operator does, from the log."""
@@ -340,10 +342,12 @@ def test_a_fault_of_ours_is_a_500_without_detail(
 def test_an_unforeseen_fault_of_the_api_is_unfinished(world: World) -> None:
     """The sender may ask again; of the fault nothing leaks."""
 
-    def broken(_request: httpx.Request) -> httpx.Response:
+    def raise_error(_request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError("hunter2")
 
-    reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), transport=httpx.MockTransport(broken))
+    reply = world.on_lambda(
+        webhook_event({"vault_id": VMWARE}, world), transport=httpx.MockTransport(raise_error)
+    )
     assert reply["statusCode"] == 503
     (outcome,) = json.loads(reply["body"])["outcomes"]
     assert outcome["error"]["code"] == "CbrSync.UnexpectedError"
@@ -374,7 +378,7 @@ def test_a_sink_that_fails_makes_the_run_fail_after_the_log_has_all(world: World
     }
     with pytest.raises(SinkError, match="sqs: 1 messages not accepted"):
         world.on_lambda({"vault_id": VMWARE}, environ)
-    assert emitted(log_lines())[0]["data"]["status"] == "accepted"
+    assert select_cloud_events(log_lines())[0]["data"]["status"] == "accepted"
 
 
 STRANGE_HEADERS = JSON_VALUES | st.dictionaries(
@@ -398,7 +402,7 @@ STRANGE_HEADERS = JSON_VALUES | st.dictionaries(
     ),
     trusted=st.booleans(),
 )
-def test_whatever_a_stranger_sends_ends_in_a_reply(event: dict[str, Any], trusted: bool) -> None:
+def test_whatever_a_stranger_sends_gets_a_reply(event: dict[str, Any], trusted: bool) -> None:
     """2xx or 4xx, never an exception, and never a call that nobody signed for."""
     world = World()
     event = {"headers": {"content-type": "application/json"}, **event}
@@ -411,7 +415,7 @@ def test_whatever_a_stranger_sends_ends_in_a_reply(event: dict[str, Any], truste
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 @given(body=st.binary() | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
-def test_whatever_stands_in_a_signed_body_ends_in_a_reply(body: bytes) -> None:
+def test_whatever_is_in_a_signed_body_gets_a_reply(body: bytes) -> None:
     """A sender with the right secret may still send nonsense."""
     world = World()
     reply = world.on_lambda(webhook_event(body, world))

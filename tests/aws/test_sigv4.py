@@ -23,19 +23,19 @@ TEMPORARY = Credentials("made-up-access-key", "made-up-secret-key", "made-up-tok
 Query = list[tuple[str, str]]
 
 
-def received(
+def send_signed(
     request: httpx.Request,
     credentials: Credentials = CREDENTIALS,
     region: str = "eu-west-1",
     now: Callable[[], datetime] = lambda: NEW_YEAR,
 ) -> httpx.Headers:
-    """The headers that arrive when the request is sent signed."""
+    """Send a request signed, and return the headers that arrive."""
 
-    def service(arrived: httpx.Request) -> httpx.Response:
+    def respond(arrived: httpx.Request) -> httpx.Response:
         return httpx.Response(200, request=arrived)
 
     auth = SigV4Auth(credentials, region, "sqs", now)
-    with httpx.Client(transport=httpx.MockTransport(service), auth=auth) as client:
+    with httpx.Client(transport=httpx.MockTransport(respond), auth=auth) as client:
         return client.send(request).request.headers
 
 
@@ -70,16 +70,16 @@ def test_a_message_to_a_queue_is_signed_as_botocore_1_44_signs_it(
         },
         content=b'{"QueueUrl":"https://sqs.eu-west-1.amazonaws.com/123456789012/q","MessageBody":"hi"}',
     )
-    assert received(request, credentials)["authorization"] == (
+    assert send_signed(request, credentials)["authorization"] == (
         "AWS4-HMAC-SHA256 Credential=made-up-access-key/20260101/eu-west-1/sqs/aws4_request, "
         f"SignedHeaders={names}, Signature={signature}"
     )
 
 
-def oracle(
+def sign_with_botocore(
     request: httpx.Request, query: Query, headers: dict[str, str], credentials: Credentials, region: str
 ) -> AWSRequest:
-    """The request as botocore signs it, at this very moment."""
+    """Sign a request with botocore, at this very moment."""
     keys = ReadOnlyCredentials(credentials.access_key, credentials.secret_key, credentials.token)
     signed = AWSRequest(
         request.method, str(request.url.copy_with(query=None)), headers, request.content, params=query
@@ -129,9 +129,9 @@ def test_we_sign_as_botocore_does(
     method, base, path, body = request
     written = "&".join(f"{quote(key, safe=safe)}={quote(value, safe=safe)}" for key, value in query)
     ours = httpx.Request(method, f"{base}{path}?{written}", headers=headers, content=body)
-    signed = oracle(ours, query, headers, credentials, region)
+    signed = sign_with_botocore(ours, query, headers, credentials, region)
     moment = datetime.strptime(signed.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    arrived = received(ours, credentials, region, lambda: moment)
+    arrived = send_signed(ours, credentials, region, lambda: moment)
     assert arrived["authorization"] == signed.headers["Authorization"]
     assert arrived.get("x-amz-security-token") == credentials.token
 
@@ -143,7 +143,7 @@ def test_every_attempt_is_signed_afresh() -> None:
     moments = iter([NEW_YEAR, (NEW_YEAR + timedelta(hours=23)).astimezone(china)])
     seen = []
     for _ in range(2):
-        headers = received(request, TEMPORARY, now=lambda: next(moments))
+        headers = send_signed(request, TEMPORARY, now=lambda: next(moments))
         seen.append((headers["x-amz-date"], headers["authorization"]))
     (first_date, first), (second_date, second) = seen
     assert (first_date, second_date) == ("20260101T000000Z", "20260101T230000Z")
@@ -151,6 +151,6 @@ def test_every_attempt_is_signed_afresh() -> None:
     assert first != second
 
 
-def test_nobody_sees_the_keys() -> None:
-    """The signer does not tell them."""
+def test_the_keys_are_never_shown() -> None:
+    """The signer does not show them."""
     assert "made-up" not in repr(SigV4Auth(TEMPORARY, "eu-west-1", "sqs", lambda: NEW_YEAR))

@@ -17,20 +17,20 @@ from support.imports import find_imports
 NEVER = ("boto3", "botocore", "typer", "rich", "click", "pytest", "tests", "huaweicloudsdkcore", "bin", "pip")
 
 
-def names_in(path: Path) -> list[str]:
-    """The files in a zip."""
+def list_names(path: Path) -> list[str]:
+    """List the files in a zip."""
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
 
 
 @pytest.fixture(params=sorted(bundle.ZIPS))
-def shipped(request: pytest.FixtureRequest, zips: Path) -> Path:
+def built_zip(request: pytest.FixtureRequest, zips: Path) -> Path:
     """Each zip."""
     return zips / str(request.param)
 
 
-def imported_from(entry_points: set[str]) -> set[str]:
-    """The modules that these lead to, directly or not."""
+def find_reachable(entry_points: set[str]) -> set[str]:
+    """Return the modules that these import, directly or not."""
     seen: set[str] = set()
     while entry_points:
         seen |= entry_points
@@ -38,48 +38,48 @@ def imported_from(entry_points: set[str]) -> set[str]:
     return seen
 
 
-def test_what_runs_is_in_and_nothing_else_of_ours(shipped: Path) -> None:
-    """The modules that the doors lead to; the simulator and the command line are for people."""
-    ours = {name for name in names_in(shipped) if name.startswith("cbr_sync/") and name.endswith(".py")}
-    expected = imported_from({"aws_lambda", "functiongraph"}) | {"__init__"}
+def test_exactly_the_modules_that_run_are_in(built_zip: Path) -> None:
+    """The modules that the entry points import; the simulator and the command line are for people."""
+    ours = {name for name in list_names(built_zip) if name.startswith("cbr_sync/") and name.endswith(".py")}
+    expected = find_reachable({"aws_lambda", "functiongraph"}) | {"__init__"}
     assert ours == {f"cbr_sync/{module.replace('.', '/')}.py" for module in expected}
-    assert "index.py" in names_in(shipped)
+    assert "index.py" in list_names(built_zip)
 
 
-def test_nothing_for_people_or_of_the_building_machine_is_in(shipped: Path) -> None:
+def test_nothing_for_people_or_of_the_build_machine_is_in(built_zip: Path) -> None:
     """No test, no command line, no SDK; no script with the path of an interpreter, no list of pip's."""
-    names = names_in(shipped)
+    names = list_names(built_zip)
     assert {name.partition("/")[0] for name in names}.isdisjoint(NEVER)
     assert not [name for name in names if name.endswith(("/RECORD", "/INSTALLER", "/direct_url.json"))]
 
 
-def test_what_is_pinned_is_in_for_the_right_machine(shipped: Path) -> None:
+def test_what_is_pinned_is_in_for_the_right_machine(built_zip: Path) -> None:
     """Every package in its version; compiled parts for Linux, Python 3.12 and this architecture."""
-    names = names_in(shipped)
+    names = list_names(built_zip)
     for name, version in bundle.pins(bundle.REQUIREMENTS).items():
         assert f"{name.replace('-', '_')}-{version}.dist-info/METADATA" in names
-    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[bundle.ZIPS[shipped.name]]
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[bundle.ZIPS[built_zip.name]]
     assert [name for name in names if name.endswith(".so")] == [
         f"pydantic_core/_pydantic_core.cpython-312-{machine}-linux-gnu.so"
     ]
 
 
-def test_the_authorities_lie_one_by_one(shipped: Path) -> None:
+def test_the_authorities_lie_one_by_one(built_zip: Path) -> None:
     """So that a cold start reads only the one it needs."""
-    names = [name for name in names_in(shipped) if name.startswith("cbr_sync/authorities/")]
+    names = [name for name in list_names(built_zip) if name.startswith("cbr_sync/authorities/")]
     assert len(names) > 100
     assert all(re.fullmatch(r"cbr_sync/authorities/[0-9a-f]{8}\.\d", name) for name in names)
 
 
-def test_each_zip_is_small(shipped: Path) -> None:
+def test_each_zip_is_small(built_zip: Path) -> None:
     """It is uploaded and, at each cold start, fetched."""
-    assert shipped.stat().st_size < 15_000_000
+    assert built_zip.stat().st_size < 15_000_000
 
 
 @pytest.mark.usefixtures("runtime_python")
-def test_every_module_has_bytecode_that_is_never_checked(shipped: Path) -> None:
-    """Flags 0b01: by hash, unchecked (PEP 552); it names no folder of the building machine."""
-    with zipfile.ZipFile(shipped) as archive:
+def test_every_module_has_bytecode_that_is_never_checked(built_zip: Path) -> None:
+    """Flags 0b01: by hash, unchecked (PEP 552); it names no folder of the build machine."""
+    with zipfile.ZipFile(built_zip) as archive:
         names = set(archive.namelist())
         for name in sorted(name for name in names if name.endswith(".py")):
             folder, _, file = name.rpartition("/")
@@ -100,7 +100,7 @@ def test_the_same_input_gives_the_same_bytes(zips: Path, tmp_path: Path) -> None
         assert re.search(rf"{name} +\d\.\d MB +\d+\.\d MB +\d+  [0-9a-f]{{12}}", printed)
 
 
-def test_a_wrong_command_says_what_to_say() -> None:
+def test_a_wrong_command_names_the_right_ones() -> None:
     """No traceback for a typo."""
     assert bundle.main(["tree", "x", "riscv"]) == (
         "found ['tree', 'x', 'riscv']; say: zips FOLDER, or: tree FOLDER arm64|x86_64"
@@ -110,7 +110,7 @@ def test_a_wrong_command_says_what_to_say() -> None:
 def test_without_the_runtimes_python_it_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It builds all the same, and tells what that costs."""
+    """It builds all the same, and says what that costs."""
     monkeypatch.setattr(bundle, "RUNTIME", "3.99")
     assert bundle.find_python() is None
     (tmp_path / "module.py").write_text("x = 1\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What each way of an event imports, against an allow-list: every module more is cold start.
+"""What each kind of event imports, against an allow-list: every module more is cold start.
 
 A module that is missing here slipped in; take it out, or add it with its cost known (``-X importtime``).
 """
@@ -21,7 +21,7 @@ PACKAGES = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
     *("aws_lambda_powertools", "jmespath"),
 }
-# What every way needs, and what each adds.
+# What every event needs, and what each kind adds.
 OURS = {
     *("app", "errors", "events", "handlers", "models", "network", "retry", "settings", "sync", "tls"),
     "transport",
@@ -30,10 +30,10 @@ OURS = {
     *("sinks", "sinks.base", "sinks.log", "sinks.messages"),
     *("triggers", "triggers.signature"),
 }
-DOORS = {"aws": {"aws_lambda", "monitoring.metrics"}, "functiongraph": {"functiongraph"}}
+ENTRY_POINTS = {"aws": {"aws_lambda", "monitoring.metrics"}, "functiongraph": {"functiongraph"}}
 SQS = {"aws", "aws.sigv4", "aws.sqs", "sinks.sqs"}
 REPORT = {"reports", "reports.history", "reports.models", "reports.reporter"}
-WAYS = [
+CASES = [
     ("aws", "aws-schedule-rule", set[str](), set[str]()),
     ("aws", "aws-webhook-http-api-v2", set[str](), set[str]()),
     ("aws", "aws-queue-sqs", SQS, {"concurrent"}),
@@ -68,13 +68,15 @@ QUEUE = {
 }
 
 
-@pytest.mark.parametrize(("door", "name", "more_ours", "more_standard"), WAYS, ids=[way[1] for way in WAYS])
-def test_a_way_imports_what_it_needs_and_no_more(
-    deployed: Path, door: str, name: str, more_ours: set[str], more_standard: set[str]
+@pytest.mark.parametrize(
+    ("entry_point", "name", "more_ours", "more_standard"), CASES, ids=[case[1] for case in CASES]
+)
+def test_an_event_imports_what_it_needs_and_no_more(
+    deployed: Path, entry_point: str, name: str, more_ours: set[str], more_standard: set[str]
 ) -> None:
-    """Exactly these rooms of ours, no package but the given, no heavy part of the standard library."""
+    """Exactly these modules of ours, no package but the given ones, no heavy part of the standard library."""
     environ = {**ENVIRON, **(QUEUE if "sinks.sqs" in more_ours else {})}
-    arguments = [door, json.dumps(event_of(name)), json.dumps(environ), str(SRC), str(deployed)]
+    arguments = [entry_point, json.dumps(event_of(name)), json.dumps(environ), str(SRC), str(deployed)]
     command = [sys.executable, "-I", "-S", str(TESTS / "support" / "imported_modules.py"), *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     reply, modules = json.loads(done.stdout.splitlines()[-1])
@@ -85,7 +87,7 @@ def test_a_way_imports_what_it_needs_and_no_more(
         ["body", "headers", "isBase64Encoded", "statusCode"],
     )
     ours = {module.removeprefix("cbr_sync.") for module in modules if module.startswith("cbr_sync.")}
-    assert ours == OURS | DOORS[door] | more_ours
+    assert ours == OURS | ENTRY_POINTS[entry_point] | more_ours
     top = {name for name in (module.partition(".")[0] for module in modules) if not name.startswith("_")}
     assert top - sys.stdlib_module_names - {"cbr_sync"} <= PACKAGES
     assert top & sys.stdlib_module_names <= {*STANDARD.split(), *more_standard}

@@ -35,12 +35,12 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
+def run_instance(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
     """Runs an instance: what the initializer and each event gave, and at last which modules it had."""
     with SimulatorServer(Simulator(now=Clock().now)) as server:
         well = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
 
-        def ran(*events: object, **variables: str) -> list[dict[str, Any]]:
+        def run_events(*events: object, **variables: str) -> list[dict[str, Any]]:
             command = [runtime_python, "-I", "-S", str(TESTS / "support" / "functiongraph_runtime.py")]
             done = subprocess.run(
                 [*command, str(code), str(libraries)],
@@ -57,13 +57,13 @@ def run(code: Path, libraries: Path, runtime_python: str) -> Iterator[Run]:
             assert all({"level", "message", "service"} <= line.keys() for line in logged)
             return [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
 
-        yield ran
+        yield run_events
 
 
-def test_timer_and_gateway_events_are_answered(run: Run) -> None:
+def test_timer_and_gateway_events_are_answered(run_instance: Run) -> None:
     """One instance, initialised once, serves a timer and both forms of a gateway's body."""
     names = ("functiongraph-timer", "functiongraph-webhook-apig", "functiongraph-webhook-apig-base64")
-    started, timer, plain, base64, _ = run(*map(event_of, names))
+    started, timer, plain, base64, _ = run_instance(*map(event_of, names))
     assert started == {"reply": None}
     assert timer["reply"]["counts"] == {"accepted": 1}
     assert [plain["reply"]["statusCode"], base64["reply"]["statusCode"]] == [200, 200]
@@ -71,31 +71,31 @@ def test_timer_and_gateway_events_are_answered(run: Run) -> None:
     assert outcome["vault_id"] == FILE
 
 
-def test_a_report_runs_as_shipped(run: Run) -> None:
+def test_a_report_runs_as_shipped(run_instance: Run) -> None:
     """What only a report imports is in the zip, too."""
-    _, answer, _ = run(event_of("functiongraph-timer-report"))
+    _, answer, _ = run_instance(event_of("functiongraph-timer-report"))
     (report,) = answer["reply"]["reports"]
     assert report["counts"] == {"unknown": 7}
 
 
-def test_our_packages_win_over_the_platforms_old_ones(run: Run, code: Path) -> None:
+def test_our_packages_win_over_the_platforms_old_ones(run_instance: Run, code: Path) -> None:
     """Pydantic needs a newer typing-extensions than the one that lies behind."""
-    *_, seen = run(event_of("functiongraph-timer"))
+    *_, seen = run_instance(event_of("functiongraph-timer"))
     assert {"typing_extensions", "certifi"} <= seen["files"].keys()
     assert all(Path(file).is_relative_to(code) for file in seen["files"].values())
     assert {"requests", "urllib3", "boto3"}.isdisjoint(seen["modules"])
 
 
-def test_wrong_settings_fail_the_initializer_by_name(run: Run) -> None:
+def test_wrong_settings_fail_the_initializer_by_name(run_instance: Run) -> None:
     """The platform discards the instance and shows the message."""
-    started, *_ = run(CBR_SYNC_CONCURRENCY="none")
+    started, *_ = run_instance(CBR_SYNC_CONCURRENCY="none")
     assert started["errorType"] == "SettingsError"
     assert "CBR_SYNC_CONCURRENCY" in started["errorMessage"]
 
 
-def test_an_unfinished_run_raises_so_that_the_platform_retries(run: Run) -> None:
+def test_an_unfinished_run_raises_so_that_the_platform_retries(run_instance: Run) -> None:
     """A handler that returns is a success to the platform."""
-    _, answer, _ = run(
+    _, answer, _ = run_instance(
         {"vault_id": VMWARE},
         CBR_SYNC_ENDPOINT="http://127.0.0.1:1",
         CBR_SYNC_MAX_ATTEMPTS="1",

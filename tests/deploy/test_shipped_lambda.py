@@ -49,27 +49,31 @@ def simulator() -> Simulator:
 
 
 @pytest.fixture
-def start(tree: Path, runtime_client: Path, runtime_python: str, simulator: Simulator) -> Iterator[Start]:
+def start_instance(
+    tree: Path, runtime_client: Path, runtime_python: str, simulator: Simulator
+) -> Iterator[Start]:
     """Starts an instance with these variables over those of a function that is set up well."""
     with SimulatorServer(simulator) as server:
         well = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
 
-        def started(*, without: tuple[str, ...] = (), secret: str = "", **variables: str) -> LambdaService:
+        def start_service(
+            *, without: tuple[str, ...] = (), secret: str = "", **variables: str
+        ) -> LambdaService:
             environ = {name: value for name, value in {**well, **variables}.items() if name not in without}
             return LambdaService(tree, runtime_client, runtime_python, environ, secret)
 
-        yield started
+        yield start_service
 
 
-def outcomes_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def select_outcomes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The outcomes that were logged."""
     told = [line["outcome"]["data"] for line in lines if "outcome" in line]
     return [data for data in told if "attempts" in data]
 
 
-def test_schedule_webhook_and_batch_are_answered_in_one_process(start: Start) -> None:
+def test_schedule_webhook_and_batch_are_answered_in_one_process(start_instance: Start) -> None:
     """Each as its platform reads it, and each outcome in the log."""
-    with start() as service:
+    with start_instance() as service:
         schedule = service.invoke(event_of("aws-schedule-rule"), "request-1")
         webhook = service.invoke(event_of("aws-webhook-function-url"), "request-2")
         batch = service.invoke(event_of("aws-queue-sqs"), "request-3")
@@ -78,15 +82,15 @@ def test_schedule_webhook_and_batch_are_answered_in_one_process(start: Start) ->
     assert json.loads(webhook.body["body"])["outcomes"][0]["status"] == "accepted"
     assert batch.body == {"batchItemFailures": []}
     assert not any(answer.is_error for answer in (schedule, webhook, batch))
-    assert [outcome["trigger"]["kind"] for outcome in outcomes_in(service.logged())] == [
+    assert [outcome["trigger"]["kind"] for outcome in select_outcomes(service.logged())] == [
         "schedule", "webhook", "queue", "queue", "queue",
     ]  # fmt: skip
 
 
-def test_a_second_delivery_in_the_same_process_adopts(start: Start, simulator: Simulator) -> None:
+def test_a_second_delivery_in_the_same_process_adopts(start_instance: Start, simulator: Simulator) -> None:
     """What the first began serves the second."""
     event = {"trigger": "schedule", "scheduled_time": Clock().now().isoformat()}
-    with start() as service:
+    with start_instance() as service:
         first, second = (service.invoke(event, "request-1") for _ in range(2))
     (before,), (after,) = first.body["outcomes"], second.body["outcomes"]
     assert (before["adopted"], after["adopted"]) == (False, True)
@@ -94,7 +98,7 @@ def test_a_second_delivery_in_the_same_process_adopts(start: Start, simulator: S
     assert len(simulator.syncs_of(VMWARE)) == 1
 
 
-def test_a_report_runs_as_shipped_and_pings(start: Start, simulator: Simulator) -> None:
+def test_a_report_runs_as_shipped_and_pings(start_instance: Start, simulator: Simulator) -> None:
     """Its modules are in the zip: the reply, the metrics, and two pings of one run at a monitor."""
     pings: list[str] = []
 
@@ -110,7 +114,9 @@ def test_a_report_runs_as_shipped_and_pings(start: Start, simulator: Simulator) 
 
     with HTTPServer(("127.0.0.1", 0), Monitor) as monitor:
         threading.Thread(target=monitor.serve_forever, args=(0.05,), daemon=True).start()
-        with start(CBR_SYNC_PING_URL=f"http://127.0.0.1:{monitor.server_address[1]}/check") as service:
+        with start_instance(
+            CBR_SYNC_PING_URL=f"http://127.0.0.1:{monitor.server_address[1]}/check"
+        ) as service:
             answer = service.invoke(event_of("aws-schedule-report"), "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001")
         monitor.shutdown()
     (report,) = answer.body["reports"]
@@ -121,22 +127,24 @@ def test_a_report_runs_as_shipped_and_pings(start: Start, simulator: Simulator) 
     assert pings == [f"/check/start{rid}", f"/check/fail{rid}"]
 
 
-def test_an_unfinished_run_is_an_error_that_names_the_vault(start: Start, simulator: Simulator) -> None:
+def test_an_unfinished_run_is_an_error_that_names_the_vault(
+    start_instance: Start, simulator: Simulator
+) -> None:
     """The platform delivers the event again; the outcome was emitted before."""
     simulator.add_faults("503*9")
-    with start(CBR_SYNC_MAX_ATTEMPTS="2", CBR_SYNC_LOOK_FIRST="false") as service:
+    with start_instance(CBR_SYNC_MAX_ATTEMPTS="2", CBR_SYNC_LOOK_FIRST="false") as service:
         answer = service.invoke({"vault_id": FILE})
         again = service.invoke({"vault_id": FILE})
     assert answer.is_error
     assert answer.body["errorType"] == "SyncUnfinished"
     assert FILE in answer.body["errorMessage"]
-    assert outcomes_in(service.logged())[0]["status"] == "unfinished"
+    assert select_outcomes(service.logged())[0]["status"] == "unfinished"
     assert again.is_error, "the instance stays up"
 
 
-def test_an_unreadable_event_is_an_error_that_says_what_was_found(start: Start) -> None:
+def test_an_unreadable_event_is_an_error_that_says_what_was_found(start_instance: Start) -> None:
     """With the class's name, as an alarm's reader looks for it."""
-    with start() as service:
+    with start_instance() as service:
         answer = service.invoke({"vault_id": "tape-7"})
     assert answer.is_error
     assert answer.body["errorType"] == "EventError"
@@ -144,9 +152,9 @@ def test_an_unreadable_event_is_an_error_that_says_what_was_found(start: Start) 
     assert "tape-7" not in json.dumps(answer.body) + "".join(service.lines)
 
 
-def test_wrong_settings_do_not_break_the_import_but_name_themselves(start: Start) -> None:
+def test_wrong_settings_do_not_break_the_import_but_name_themselves(start_instance: Start) -> None:
     """All of them, in each event's answer: an import that fails would be shown without its message."""
-    with start(CBR_SYNC_CONCURRENCY="none", CBR_SYNC_VALUTS="hybrid") as service:
+    with start_instance(CBR_SYNC_CONCURRENCY="none", CBR_SYNC_VALUTS="hybrid") as service:
         answer = service.invoke({"vault_id": VMWARE})
         webhook = service.invoke(event_of("aws-webhook-function-url"))
     assert answer.body["errorType"] == "SettingsError"
@@ -156,12 +164,12 @@ def test_wrong_settings_do_not_break_the_import_but_name_themselves(start: Start
     assert "CBR_SYNC" not in webhook.body["body"]
 
 
-def test_keys_and_webhook_secret_come_from_the_extension(start: Start) -> None:
+def test_keys_and_webhook_secret_come_from_the_extension(start_instance: Start) -> None:
     """Asked on its port with the platform's token; a webhook and a schedule both work from it."""
     keys = {"ak": SIMULATOR_CREDENTIALS.access_key, "sk": SIMULATOR_CREDENTIALS.secret_key}
     secret = json.dumps({**keys, "webhook_secret": secret_text()})
     without = ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CBR_SYNC_WEBHOOK_SECRET")
-    with start(without=without, secret=secret, CBR_SYNC_SECRET_ID=SECRET_ID) as service:
+    with start_instance(without=without, secret=secret, CBR_SYNC_SECRET_ID=SECRET_ID) as service:
         schedule = service.invoke({"trigger": "schedule"})
         webhook = service.invoke(event_of("aws-webhook-function-url"))
     assert schedule.body["counts"] == {"accepted": 1}
@@ -171,7 +179,7 @@ def test_keys_and_webhook_secret_come_from_the_extension(start: Start) -> None:
     assert SIMULATOR_CREDENTIALS.secret_key not in "".join(service.lines)
 
 
-class Rambling(Simulator):
+class UnencodableSimulator(Simulator):
     """An API that refuses every sync, in words that UTF-8 cannot hold."""
 
     def serve(
@@ -185,10 +193,10 @@ class Rambling(Simulator):
         return answer, entry
 
 
-@pytest.mark.parametrize("simulator", [Rambling(now=Clock().now)])
-def test_no_word_makes_a_reply_that_cannot_be_sent(start: Start, simulator: Simulator) -> None:
+@pytest.mark.parametrize("simulator", [UnencodableSimulator(now=Clock().now)])
+def test_no_text_makes_a_reply_that_cannot_be_sent(start_instance: Start, simulator: Simulator) -> None:
     """The runtime client would end the process over it, after the sync was taken."""
-    with start() as service:
+    with start_instance() as service:
         caller = service.invoke({"vaults": {"name": "\ud800"}})
         api = service.invoke(
             {"id": "\ud800", "source": "é…", "detail-type": "x", "detail": {"vault_id": FILE}}
@@ -199,9 +207,9 @@ def test_no_word_makes_a_reply_that_cannot_be_sent(start: Start, simulator: Simu
     assert (outcome["trigger"]["id"], len(simulator.requests)) == ("?", 1)
 
 
-def test_each_run_writes_one_line_of_metrics(start: Start) -> None:
+def test_each_run_writes_one_line_of_metrics(start_instance: Start) -> None:
     """As CloudWatch reads it, among lines of JSON; the second run is warm."""
-    with start() as service:
+    with start_instance() as service:
         for vault in (VMWARE, FILE):
             service.invoke({"vault_id": vault})
     cold, warm = (line for line in service.logged() if "_aws" in line)
@@ -209,24 +217,24 @@ def test_each_run_writes_one_line_of_metrics(start: Start) -> None:
     assert "ColdStart" not in warm
 
 
-def test_no_request_is_logged_with_its_url(start: Start) -> None:
+def test_no_request_is_logged_with_its_url(start_instance: Start) -> None:
     """At INFO httpx tells each, which Lambda's JSON format would let through."""
-    with start() as service:
+    with start_instance() as service:
         service.invoke({"vault_id": VMWARE})
     assert not [line for line in service.lines if "HTTP Request" in line or "127.0.0.1" in line]
 
 
-def test_nothing_is_compiled_or_written_when_it_runs(start: Start, tree: Path) -> None:
+def test_nothing_is_compiled_or_written_when_it_runs(start_instance: Start, tree: Path) -> None:
     """Every module that a run imports has its bytecode in the zip; the platform could not write it."""
     before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
-    with start() as service:
+    with start_instance() as service:
         service.invoke(event_of("aws-schedule-rule"))
     assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before
 
 
-def test_the_instance_ends_when_it_is_told_to(start: Start) -> None:
+def test_the_instance_ends_at_sigterm(start_instance: Start) -> None:
     """SIGTERM, no traceback."""
-    with start() as service:
+    with start_instance() as service:
         service.invoke({"vault_id": VMWARE})
     assert service.exit_code in {0, -signal.SIGTERM}
     assert "Traceback" not in "".join(service.lines)

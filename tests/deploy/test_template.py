@@ -44,14 +44,14 @@ OUR_METRICS = {
 }
 
 
-def statements() -> Iterator[dict[str, Any]]:
-    """Every statement of every policy in the template."""
+def list_statements() -> Iterator[dict[str, Any]]:
+    """List every statement of every policy in the template."""
     for resource in RESOURCES.values():
         for policy in resource["Properties"].get("Policies", []):
             yield from policy["PolicyDocument"]["Statement"]
 
 
-def test_the_handler_is_the_one_that_stands_in_the_code() -> None:
+def test_the_handler_exists_in_the_code() -> None:
     """A renamed module or function would be found by the first schedule otherwise."""
     assert FUNCTION["Handler"] == "cbr_sync.aws_lambda.handler"
     module, _, function = FUNCTION["Handler"].rpartition(".")
@@ -84,8 +84,8 @@ def test_the_settings_it_makes_are_right() -> None:
     assert len(Settings.load({**variables, **given_by_lambda}).vaults) == 2
 
 
-@pytest.mark.parametrize("statement", list(statements()), ids=lambda statement: str(statement["Action"]))
-def test_no_right_reaches_further_than_needed(statement: dict[str, Any]) -> None:
+@pytest.mark.parametrize("statement", list(list_statements()), ids=lambda statement: str(statement["Action"]))
+def test_no_permission_reaches_further_than_needed(statement: dict[str, Any]) -> None:
     """No wildcard action, and no resource but those of this stack and the one secret."""
     assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
 
@@ -188,7 +188,7 @@ def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_what_it_means_and_tells_the_topic(name: str) -> None:
+def test_an_alarm_says_what_it_means_and_notifies_the_topic(name: str) -> None:
     """It watches something of this stack that exists; without a topic it is still seen on the dashboard."""
     alarm = RESOURCES[name]["Properties"]
     assert alarm["AlarmDescription"]
@@ -204,7 +204,7 @@ def test_an_alarm_says_what_it_means_and_tells_the_topic(name: str) -> None:
         assert (target if isinstance(target, str) else target[0]) in RESOURCES
 
 
-def test_each_way_to_fail_has_its_alarm() -> None:
+def test_each_kind_of_failure_has_its_alarm() -> None:
     """Given up, turned away, failed at the API, not finished, and silence."""
     watched = {
         (RESOURCES[n]["Properties"]["Namespace"], RESOURCES[n]["Properties"]["MetricName"]) for n in ALARMS
@@ -255,8 +255,8 @@ def test_three_unfinished_runs_in_an_hour_are_an_alarm_however_close() -> None:
     assert unfinished["EvaluationPeriods"] == 1
 
 
-def dashboard() -> dict[str, Any]:
-    """The dashboard's body, with names in the place of what CloudFormation fills in."""
+def read_dashboard() -> dict[str, Any]:
+    """Return the dashboard's body, with names in the place of what CloudFormation fills in."""
     body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     content: dict[str, Any] = json.loads(re.sub(r"\$\{([A-Za-z:.]+)\}", r"\1", body))
     return content
@@ -264,7 +264,7 @@ def dashboard() -> dict[str, Any]:
 
 def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
     """A widget with a misspelt name stays empty, and nobody notices."""
-    widgets = dashboard()["widgets"]
+    widgets = read_dashboard()["widgets"]
     shown = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
     assert shown == [[f"{name}.Arn" for name in ALARMS]]
     metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
@@ -276,9 +276,9 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
 
 
 def test_the_dashboards_widgets_do_not_overlap() -> None:
-    """CloudWatch would move them about."""
+    """CloudWatch would move them."""
     taken: set[tuple[int, int]] = set()
-    for widget in dashboard()["widgets"]:
+    for widget in read_dashboard()["widgets"]:
         right, bottom = widget["x"] + widget["width"], widget["y"] + widget["height"]
         cells = {(x, y) for x in range(widget["x"], right) for y in range(widget["y"], bottom)}
         assert right <= 24
@@ -314,7 +314,7 @@ def test_every_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "events").iterdir()), ids=lambda path: path.name)
 def test_an_event_file_parses_and_is_named_for_its_platform_and_kind(path: Path) -> None:
-    """Its name tells what it holds, and it is written as a formatter would."""
+    """Its name says what it contains, and it is formatted."""
     kinds = "|".join(Kind)
     assert re.fullmatch(rf"(aws|functiongraph)-({kinds})(-[a-z0-9]+)*\.json", path.name)
     text = path.read_text(encoding="utf-8")

@@ -61,18 +61,18 @@ APIG_NEEDS = {
 GATEWAY = '{instance_id = "instance", group_id = "group"}'
 
 
-def blocks(kind: str) -> Iterator[tuple[str, Any]]:
-    """The blocks of a kind in all files, by their names, without the quotes that the parser keeps."""
+def list_blocks(kind: str) -> Iterator[tuple[str, Any]]:
+    """List the blocks of a kind in all files, by their names, without the quotes that the parser keeps."""
     for path in FILES:
         for block in hcl2.loads(path.read_text(encoding="utf-8")).get(kind, []):
             yield from ((name.strip('"'), body) for name, body in block.items())
 
 
 RESOURCES = [
-    (kind, name.strip('"'), body) for kind, named in blocks("resource") for name, body in named.items()
+    (kind, name.strip('"'), body) for kind, named in list_blocks("resource") for name, body in named.items()
 ]
 FUNCTION = next(body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_function")
-VARIABLES = list(blocks("variable"))
+VARIABLES = list(list_blocks("variable"))
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
 
 
@@ -84,7 +84,7 @@ def test_a_resource_has_what_its_documentation_requires(kind: str, name: str, bo
     assert REQUIRED[kind] <= body.keys(), name
 
 
-def test_the_handlers_stand_in_the_code() -> None:
+def test_the_handlers_exist_in_the_code() -> None:
     """index.handler and index.initializer, in the file at the root of the zip."""
     nodes = ast.parse((bundle.ROOT / "src" / "index.py").read_text(encoding="utf-8")).body
     names = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -118,7 +118,7 @@ def test_every_name_that_is_used_is_declared_and_every_variable_used() -> None:
 @pytest.mark.parametrize("kind", ["variable", "output"])
 def test_variables_and_outputs_say_what_they_are(kind: str) -> None:
     """Who deploys reads the description in the prompt."""
-    for name, body in blocks(kind):
+    for name, body in list_blocks(kind):
         assert body["description"].strip('"'), name
         assert kind == "output" or "type" in body, name
 
@@ -131,8 +131,8 @@ def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
     assert "_SK" not in TEXT.replace("HW_SECRET_KEY", "")
 
 
-def test_what_was_given_up_is_told() -> None:
-    """FunctionGraph neither repeats nor tells anything without this."""
+def test_an_event_that_was_given_up_is_reported() -> None:
+    """Without this, FunctionGraph neither repeats nor reports it."""
     (body,) = (body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration")
     assert 1 <= body["max_async_retry_attempts"] <= 3
     assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400
@@ -147,8 +147,8 @@ def test_no_trigger_is_made_with_a_status() -> None:
         assert not (kind == "huaweicloud_fgs_function_trigger" and "status" in body), name
 
 
-def computed(tmp_path: Path, **variables: str) -> dict[str, Any]:
-    """The locals, as Terraform computes them; they need neither a provider nor an account."""
+def compute_locals(tmp_path: Path, **variables: str) -> dict[str, Any]:
+    """Compute the locals with Terraform; they need neither a provider nor an account."""
     terraform = shutil.which("terraform")
     if terraform is None:
         pytest.skip("no terraform here to compute values with")
@@ -186,10 +186,10 @@ def computed(tmp_path: Path, **variables: str) -> dict[str, Any]:
 
 def test_the_settings_start_the_function(tmp_path: Path) -> None:
     """As a first deployment leaves them, and with all that can be set."""
-    first = computed(tmp_path, webhook_secret=secret_text())
+    first = compute_locals(tmp_path, webhook_secret=secret_text())
     given = {"credentials_given": True, "project_id_given": True}
     assert Settings.load({**first["settings"], **first["encrypted_settings"]}, **given).vaults == ("hybrid",)
-    more = computed(
+    more = compute_locals(
         tmp_path,
         webhook_secret=secret_text(),
         vaults="8d3a8b28-a697-41e2-8d5d-903669f8a02d",
@@ -210,18 +210,18 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
     assert "hc-ping" not in json.dumps(more["settings"])
 
 
-def test_the_rights_are_the_least(tmp_path: Path) -> None:
-    """To sync, to find vaults and operations, to tell of them; EventGrid's only where there is a channel."""
+def test_the_permissions_are_the_least(tmp_path: Path) -> None:
+    """To sync, to find vaults and operations, to publish; EventGrid's only where there is a channel."""
     least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"}
     topics = {"smn:topic:publish", "smn:topic:list"}
-    assert set(computed(tmp_path)["actions"]) == least | topics
-    with_channel = computed(tmp_path, eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f")
+    assert set(compute_locals(tmp_path)["actions"]) == least | topics
+    with_channel = compute_locals(tmp_path, eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f")
     assert set(with_channel["actions"]) == least | topics | {"eg:channels:putEvents"}
 
 
 def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
     """With a time zone and all keys that the service returns; its empty text asks for the default vaults."""
-    timer = computed(tmp_path, timezone="Europe/Berlin")["timer"]
+    timer = compute_locals(tmp_path, timezone="Europe/Berlin")["timer"]
     assert timer.keys() == {"name", "schedule_type", "schedule", "sync_execution", "user_event"}
     assert timer["schedule"] == "CRON_TZ=Europe/Berlin 0 0 3 * * *"
     event = {"version": "v1.0", "time": "2026-11-23T03:00:00+01:00", "trigger_type": "TIMER",
@@ -234,7 +234,7 @@ def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
 
 def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
     """On all hybrid vaults, with the limit that was chosen."""
-    report = computed(tmp_path, max_age_hours="50")["report"]
+    report = compute_locals(tmp_path, max_age_hours="50")["report"]
     assert report["schedule"] == "CRON_TZ=UTC 0 0 9 * * *"
     event = {"time": "2026-11-23T09:00:00Z", "trigger_type": "TIMER", "trigger_name": report["name"],
              "user_event": report["user_event"]}  # fmt: skip
@@ -246,14 +246,14 @@ def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
 
 def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     """With all that the API requires; signatures are the function's own affair."""
-    without = computed(tmp_path)
+    without = compute_locals(tmp_path)
     assert without["webhook"] is None
     timers = {
         "nightly": {"type": "TIMER", "data": without["timer"]},
         "morning": {"type": "TIMER", "data": without["report"]},
     }
     assert without["triggers"] == timers
-    both = computed(tmp_path, webhook_gateway=GATEWAY, timeout="30")
+    both = compute_locals(tmp_path, webhook_gateway=GATEWAY, timeout="30")
     webhook = both["webhook"]
     assert both["triggers"] == {**timers, "webhook": {"type": "DEDICATEDGATEWAY", "data": webhook}}
     assert webhook.keys() >= APIG_NEEDS
@@ -274,7 +274,7 @@ def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
         ("memory_size", "100"),
     ],
 )
-def test_a_typo_is_told_before_anything_is_made(tmp_path: Path, name: str, value: str) -> None:
+def test_a_typo_is_reported_before_anything_is_made(tmp_path: Path, name: str, value: str) -> None:
     """By the variable's name."""
     with pytest.raises(AssertionError, match=f"var.{name}"):
-        computed(tmp_path, **{name: value})
+        compute_locals(tmp_path, **{name: value})

@@ -26,7 +26,7 @@ ENDPOINT = "https://cbr.cn-north-4.myhuaweicloud.com"
 START = datetime(2026, 11, 23, 3, tzinfo=UTC)
 PARAM = SyncParam(vault_id=VAULT, auto_trigger=True)
 
-# As its page shows it: empty words for no error, null for what a sync of a whole vault does not have.
+# As its page shows it: empty strings for no error, null for what a sync of a whole vault does not have.
 LOG: dict[str, Any] = {
     "id": LOG_ID,
     "project_id": PROJECT,
@@ -48,7 +48,7 @@ LOG: dict[str, Any] = {
 
 
 class Api:
-    """An API that answers so, one answer after the other; keeps what was asked."""
+    """An API that gives these answers, one after the other, and keeps the requests."""
 
     def __init__(self, *answers: object) -> None:
         self.requests: list[httpx.Request] = []
@@ -80,7 +80,7 @@ class Api:
 
 
 @pytest.mark.parametrize("auto_trigger", [True, False])
-def test_a_sync_is_asked_for_as_documented(auto_trigger: bool) -> None:
+def test_a_sync_is_requested_as_documented(auto_trigger: bool) -> None:
     """Both fields, always; and the id of its operation comes back."""
     api = Api({"sync": {"operation_log_id": LOG_ID, "vault_id": VAULT}})
     param = SyncParam(vault_id=VAULT, auto_trigger=auto_trigger)
@@ -136,7 +136,7 @@ def test_each_request_asks_how_long_it_may_wait() -> None:
         ("2026-11-23T03:00:00.209782", START + timedelta(microseconds=209_782)),
     ],
 )
-def test_every_way_to_write_a_moment_is_read(written: str, moment: datetime) -> None:
+def test_every_form_of_a_time_is_read(written: str, moment: datetime) -> None:
     """With Z, with an offset, and naive, which is UTC."""
     log = OperationLog.model_validate({**LOG, "created_at": written})
     assert (log.created_at, log.created_at.tzinfo) == (moment, UTC)
@@ -149,7 +149,7 @@ def test_every_way_to_write_a_moment_is_read(written: str, moment: datetime) -> 
         *((status, False) for status in ("waiting", "running", "a state of next year")),
     ],
 )
-def test_a_state_that_is_not_known_to_be_over_is_not(status: str, ended: bool) -> None:
+def test_an_operation_has_ended_only_in_a_state_that_is_known_as_an_end(status: str, ended: bool) -> None:
     """The API's states are an open set."""
     assert OperationLog.model_validate({**LOG, "status": status}).ended is ended
 
@@ -174,14 +174,14 @@ def test_a_log_may_lack_what_a_sync_does_not_have() -> None:
     ],
 )
 def test_syncs_are_listed_as_documented(asked: dict[str, Any], query: str) -> None:
-    """Times in UTC, the limit always said, and nothing of what was not asked for."""
+    """Times in UTC, always with the limit, and without the filters that were not asked for."""
     api = Api({"count": 1, "operation_logs": [LOG], "limit": 1000, "offset": 0})
     assert [log.id for log in api.cbr().list_sync_logs(**asked)] == [LOG_ID]
     assert api.asked == [f"GET /v3/{PROJECT}/operation-logs?operation_type=sync&{query}limit=1000&offset=0"]
 
 
-def vault_row(number: int, **more: object) -> dict[str, object]:
-    """A vault as ListVault shows it."""
+def build_vault_row(number: int, **more: object) -> dict[str, object]:
+    """Build a vault as ListVault shows it."""
     vault_id = f"{number:08X}-0000-4000-8000-000000000000"
     billing = {"status": "available", "object_type": "vmware", "size": 100, "cloud_type": "hybrid"}
     row = {
@@ -195,7 +195,7 @@ def vault_row(number: int, **more: object) -> dict[str, object]:
 
 def test_hybrid_vaults_are_listed_as_documented() -> None:
     """Their kind is said, since the API lists public ones otherwise; a space is %20, never a plus."""
-    api = Api({"count": 1, "vaults": [vault_row(1)]})
+    api = Api({"count": 1, "vaults": [build_vault_row(1)]})
     (vault,) = api.cbr().list_hybrid_vaults(object_type="vmware", name="a b+c~")
     assert api.asked == [
         f"GET /v3/{PROJECT}/vaults?cloud_type=hybrid&object_type=vmware&name=a%20b%2Bc~&limit=1000&offset=0"
@@ -216,8 +216,8 @@ def test_hybrid_vaults_are_listed_as_documented() -> None:
     ],
 )
 def test_a_vault_may_lack_what_is_optional(more: dict[str, object]) -> None:
-    """Tags and the words of its billing."""
-    api = Api({"count": 1, "vaults": [vault_row(1, **more)]})
+    """Tags and the fields of its billing."""
+    api = Api({"count": 1, "vaults": [build_vault_row(1, **more)]})
     assert len(list(api.cbr().list_hybrid_vaults(object_type=None, name=None))) == 1
 
 
@@ -228,13 +228,13 @@ def test_a_vault_may_lack_what_is_optional(more: dict[str, object]) -> None:
         pytest.param([2], [2], [0], id="one page"),
         pytest.param([5, 5, 5], [2, 2, 1], [0, 2, 4], id="three pages"),
         pytest.param([9, 9], [2, 0], [0, 2], id="an empty page is the last"),
-        pytest.param([3, 4], [2, 2], [0, 2], id="one came meanwhile"),
+        pytest.param([3, 4], [2, 2], [0, 2], id="one was added meanwhile"),
     ],
 )
 def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets: list[int]) -> None:
-    """Whatever the limit that the API really takes."""
+    """Whatever page size the API really uses."""
     pages = [
-        {"count": count, "vaults": [vault_row(offset + row) for row in range(size)]}
+        {"count": count, "vaults": [build_vault_row(offset + row) for row in range(size)]}
         for count, size, offset in zip(counts, sizes, offsets, strict=True)
     ]
     api = Api(*pages)
@@ -244,20 +244,20 @@ def test_pages_are_read_to_the_last(counts: list[int], sizes: list[int], offsets
 
 
 @pytest.mark.parametrize("progress", [33.5, "33%", "", None, [], 40])
-def test_what_is_only_shown_keeps_no_log_from_being_read(progress: object) -> None:
-    """Its own progress is nothing that a sync hangs on; nor is a moment that no calendar holds."""
+def test_a_field_that_is_only_displayed_keeps_no_log_from_being_read(progress: object) -> None:
+    """No sync depends on its progress, nor on a date that no calendar has."""
     log = {"id": "log", "status": "running", "created_at": "2026-11-23T03:00:00Z"}
     for common in ({"progress": progress}, progress):
         read = OperationLog.model_validate({**log, "extra_info": {"common": common}})
         assert read.progress == (40 if common == {"progress": 40} else None)
-    vault = vault_row(1, created_at="0001-01-01T00:00:00+08:00")
+    vault = build_vault_row(1, created_at="0001-01-01T00:00:00+08:00")
     (listed,) = Api({"count": 1, "vaults": [vault]}).cbr().list_hybrid_vaults(object_type=None, name=None)
     assert listed.created_at is None
 
 
 def test_a_vault_that_went_while_they_were_listed_hides_no_other() -> None:
     """The next page has moved up by one, so the list is to be read again."""
-    rows = [vault_row(number) for number in range(3)]
+    rows = [build_vault_row(number) for number in range(3)]
     api = Api({"count": 4, "vaults": rows[:2]}, {"count": 3, "vaults": rows[2:]})
     with pytest.raises(NotAcceptedError, match="vaults were deleted while they were listed"):
         list(api.cbr().list_hybrid_vaults(object_type=None, name=None))

@@ -32,7 +32,7 @@ URL = "https://cbr.cn-north-4.myhuaweicloud.com/v3/p/checkpoints/sync"
 Answering = Callable[[httpx.Request], httpx.Response]
 
 
-def shown(error: BaseException) -> str:
+def format_traceback(error: BaseException) -> str:
     """All that a platform may log of an error: its text, and what it was raised from."""
     return "".join(traceback.format_exception(error))
 
@@ -43,7 +43,9 @@ class Answer(BaseModel):
     value: int
 
 
-def call(world: World, answering: Answering | httpx.Response, method: str = "POST", **more: Any) -> Answer:
+def call_api(
+    world: World, answering: Answering | httpx.Response, method: str = "POST", **more: Any
+) -> Answer:
     """One call to an API that answers so."""
     answer = answering if callable(answering) else lambda _request: answering
     http = httpx.MockTransport(answer)
@@ -51,10 +53,10 @@ def call(world: World, answering: Answering | httpx.Response, method: str = "POS
     return client.call(Answer, method, URL, **{"timeout_seconds": lambda: 5, "body": {"a": "é"}, **more})
 
 
-def no(world: World, answering: Answering | httpx.Response, **more: Any) -> ApiError:
+def get_error(world: World, answering: Answering | httpx.Response, **more: Any) -> ApiError:
     """The error of such a call."""
     with pytest.raises(ApiError) as error:
-        call(world, answering, **more)
+        call_api(world, answering, **more)
     return error.value
 
 
@@ -62,11 +64,11 @@ def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(world: World) -> 
     """Serialised once, with the project beside; unknown fields of the answer pass."""
     seen: list[httpx.Request] = []
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(200, json={"value": 1, "unknown": None})
 
-    assert call(world, api, project_id="p").value == 1
+    assert call_api(world, respond, project_id="p").value == 1
     (request,) = seen
     assert json.loads(request.content) == {"a": "é"}
     assert request.headers["X-Project-Id"] == "p"
@@ -79,15 +81,15 @@ def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(world: World) -> 
     )
 
 
-def test_a_question_has_no_body(world: World) -> None:
+def test_a_get_request_has_no_body(world: World) -> None:
     """Nor a content type, nor a project that it was not given."""
     seen: list[httpx.Request] = []
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(200, json={"value": 1})
 
-    call(world, api, body=None)
+    call_api(world, respond, body=None)
     (request,) = seen
     assert request.content == b""
     assert request.headers.keys().isdisjoint({"content-type", "x-project-id"})
@@ -109,7 +111,7 @@ def test_a_question_has_no_body(world: World) -> None:
 )
 def test_every_shape_of_an_error_is_read(world: World, body: object, code: str, message: str) -> None:
     """The four documented ones, at any depth, the last one found; else status and text."""
-    error = no(world, httpx.Response(404, json=body))
+    error = get_error(world, httpx.Response(404, json=body))
     assert (error.code, error.message, error.http_status) == (code, message, 404)
     assert type(error) is ApiError
 
@@ -121,7 +123,7 @@ def test_every_shape_of_an_error_is_read(world: World, body: object, code: str, 
 )
 def test_an_error_that_is_no_json_is_its_status_and_text(world: World, text: str) -> None:
     """On one line, and cut."""
-    error = no(world, httpx.Response(404, text=text))
+    error = get_error(world, httpx.Response(404, text=text))
     assert error.code == "404"
     assert len(error.message) <= 500
 
@@ -135,11 +137,11 @@ def test_an_error_that_is_no_json_is_its_status_and_text(world: World, text: str
         ({}, {}, None),
     ],
 )
-def test_the_request_id_is_found_wherever_it_stands(
+def test_the_request_id_is_found_wherever_it_is(
     world: World, headers: dict[str, str], body: dict[str, str], request_id: str | None
 ) -> None:
     """The gateway's header, IAM's header, or the body."""
-    assert no(world, httpx.Response(400, headers=headers, json=body)).request_id == request_id
+    assert get_error(world, httpx.Response(400, headers=headers, json=body)).request_id == request_id
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_codes_decide_before_the_status_does(code: str, status: int, kind: type[
 
 def test_a_redirect_is_an_error(world: World) -> None:
     """The vendor's SDK lets it pass as an empty success."""
-    error = no(world, httpx.Response(302, headers={"Location": "https://example.com/"}))
+    error = get_error(world, httpx.Response(302, headers={"Location": "https://example.com/"}))
     assert (type(error), error.code, error.http_status) == (ApiError, "CbrSync.Redirected", 302)
 
 
@@ -198,7 +200,9 @@ def test_a_success_that_cannot_be_read_names_its_status(
     world: World, content: bytes, method: str, kind: type[ApiError]
 ) -> None:
     """And its request id; after a POST nobody knows whether it did something."""
-    error = no(world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}), method=method)
+    error = get_error(
+        world, httpx.Response(200, content=content, headers={"X-Request-Id": "r"}), method=method
+    )
     assert (type(error), error.code) == (kind, "CbrSync.UnreadableAnswer")
     assert (error.http_status, error.request_id) == (200, "r")
 
@@ -220,11 +224,11 @@ def test_a_success_that_cannot_be_read_names_its_status(
 )
 def test_retry_after_is_honoured_in_both_forms(world: World, value: str, seconds: float | None) -> None:
     """Seconds, with a fraction too, and a date; anything else is left to our own backoff."""
-    error = no(world, httpx.Response(429, headers={"Retry-After": value}))
+    error = get_error(world, httpx.Response(429, headers={"Retry-After": value}))
     assert error.retry_after_seconds == seconds
 
 
-def test_what_the_server_echoes_of_our_keys_is_struck_out(world: World) -> None:
+def test_what_the_server_echoes_of_our_keys_is_redacted(world: World) -> None:
     """A gateway that explains a wrong signature may repeat the whole request."""
 
     def echo(request: httpx.Request) -> httpx.Response:
@@ -233,18 +237,20 @@ def test_what_the_server_echoes_of_our_keys_is_struck_out(world: World) -> None:
             401, json={"error_code": told, "error_msg": told}, headers={"X-Request-Id": "r"}
         )
 
-    error = no(world, echo)
+    error = get_error(world, echo)
     told = f"{error} {error.code} {error.message} {error.request_id}"
     for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or "", "\n"):
         assert secret not in told
     assert "Signature=****" in told
 
 
-def test_a_success_that_echoes_our_keys_tells_none_of_them(world: World) -> None:
+def test_a_success_that_echoes_our_keys_shows_none_of_them(world: World) -> None:
     """Neither in its error nor in the traceback: a proxy may answer with the request, as a page."""
-    error = no(world, httpx.Response(200, text=f"{KEYS.token} {KEYS.access_key}"))
+    error = get_error(world, httpx.Response(200, text=f"{KEYS.token} {KEYS.access_key}"))
     assert error.code == "CbrSync.UnreadableAnswer"
-    assert not any(secret in shown(error) for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or ""))
+    assert not any(
+        secret in format_traceback(error) for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or "")
+    )
 
 
 class Gate:
@@ -263,7 +269,7 @@ class Gate:
         return httpx.Response(self._status, json={"error_code": "no", "error_msg": f"no {token}"})
 
 
-def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
+def make_client(world: World, gate: Answering, *renewed: Credentials | None) -> SignedClient:
     """A client whose platform hands over these credentials, one after the other, on renewal."""
     http = httpx.MockTransport(gate)
     renewals = iter(renewed)
@@ -272,7 +278,7 @@ def client_at(world: World, gate: Answering, *renewed: Credentials | None) -> Si
     )
 
 
-def outcomes(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
+def try_calls(client: SignedClient, *methods: str) -> list[type[ApiError] | int]:
     """What comes of these calls, one after the other."""
     came: list[type[ApiError] | int] = []
     for method in methods:
@@ -300,14 +306,14 @@ def test_refused_credentials_are_renewed_once_and_never_sent_again(
 ) -> None:
     """What is asked for after a refusal is refused here, without a request."""
     gate = Gate(accepted)
-    client = client_at(world, gate, renewed)
-    assert outcomes(client, "POST", "POST") == came
+    client = make_client(world, gate, renewed)
+    assert try_calls(client, "POST", "POST") == came
     assert [token for _, token in gate.got] == got
 
 
-def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
+def test_a_refusal_that_was_not_sent_repeats_the_first_one(world: World) -> None:
     """And that nothing went out."""
-    client = client_at(world, Gate("x"), None)
+    client = make_client(world, Gate("x"), None)
     errors = []
     for _ in range(2):
         with pytest.raises(CredentialsRefusedError) as error:
@@ -322,8 +328,8 @@ def test_a_refusal_that_was_not_sent_tells_the_first_one(world: World) -> None:
 def test_a_missing_permission_ends_its_own_call_only(world: World) -> None:
     """The signature was right: nothing else is kept from being sent, and nothing is renewed."""
     gate = Gate("x", status=403)
-    client = client_at(world, gate)
-    assert outcomes(client, "GET", "GET", "POST", "POST") == [ApiError] * 4
+    client = make_client(world, gate)
+    assert try_calls(client, "GET", "GET", "POST", "POST") == [ApiError] * 4
     assert [method for method, _ in gate.got] == ["GET", "GET", "POST", "POST"]
 
 
@@ -337,21 +343,21 @@ def test_refused_keys_are_not_tried_again_for_five_minutes(world: World) -> None
     def build_client() -> SignedClient:
         return SignedClient(http, wrong, key_states=states, clock=world.clock)
 
-    assert outcomes(build_client(), "GET") == [CredentialsRefusedError]
+    assert try_calls(build_client(), "GET") == [CredentialsRefusedError]
     world.sleep(299)
-    assert outcomes(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
+    assert try_calls(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
     assert len(gate.got) == 1
     world.sleep(1)
-    assert outcomes(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
+    assert try_calls(build_client(), "GET", "POST") == [CredentialsRefusedError] * 2
     assert len(gate.got) == 2
 
 
 def test_a_key_that_is_new_is_tried_by_one_request_alone(world: World) -> None:
     """Whatever the number of workers, one wrong key costs one refusal."""
     gate = Gate("x")
-    client = client_at(world, gate, RENEWED, RENEWED)
+    client = make_client(world, gate, RENEWED, RENEWED)
     results: list[type[ApiError] | int] = []
-    jobs = [lambda: results.extend(outcomes(client, "POST"))] * 16
+    jobs = [lambda: results.extend(try_calls(client, "POST"))] * 16
     assert run_until(60, jobs, clock=world.clock, concurrency=16)
     assert results == [CredentialsRefusedError] * 16
     assert [token for _, token in gate.got] == ["made-up-token", "renewed"]
@@ -360,7 +366,7 @@ def test_a_key_that_is_new_is_tried_by_one_request_alone(world: World) -> None:
 def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> None:
     """Also where another call has renewed them meanwhile."""
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         token = request.headers["X-Security-Token"]
         match request.url.path.rpartition("/")[2], token:
             case "slow", _:
@@ -371,7 +377,7 @@ def test_an_error_is_redacted_with_the_keys_it_was_sent_with(world: World) -> No
             case _:
                 return httpx.Response(200, json={"value": 1})
 
-    client = client_at(world, api, RENEWED)
+    client = make_client(world, respond, RENEWED)
     client.call(Answer, "GET", f"{URL}/first", timeout_seconds=lambda: 5)
     with pytest.raises(ApiError) as error:
         client.call(Answer, "GET", f"{URL}/slow", timeout_seconds=lambda: 5)
@@ -383,12 +389,12 @@ def test_a_projects_post_is_tried_again_until_a_deadline(world: World) -> None:
     waits: list[float] = []
     answers = [httpx.Response(429), httpx.Response(200, json={"value": 7})]
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         waits.append(request.extensions["timeout"]["read"])
         assert request.headers["X-Project-Id"] == "p"
         return answers.pop(0)
 
-    client = client_at(world, api)
+    client = make_client(world, respond)
     project = ProjectClient(
         client,
         "p",
@@ -404,23 +410,23 @@ def test_a_request_that_waited_for_another_has_less_time() -> None:
     """Until the credentials are accepted one waits for the other; its time is counted when it is sent."""
     order: list[str] = []
 
-    def ask(who: str) -> float:
+    def ask_time(who: str) -> float:
         order.append(f"{who} asks for its time")
         return 5
 
     def call_as(who: str) -> None:
-        client.call(Answer, "GET", f"{URL}/{who}", timeout_seconds=lambda: ask(who))
+        client.call(Answer, "GET", f"{URL}/{who}", timeout_seconds=lambda: ask_time(who))
 
     second = threading.Thread(target=call_as, args=("second",))
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("first"):
             second.start()
             second.join(0.1)  # it cannot get further than to the first one's end
             order.append("first is answered")
         return httpx.Response(200, json={"value": 1})
 
-    http = httpx.MockTransport(api)
+    http = httpx.MockTransport(respond)
     client = SignedClient(http, KEYS, key_states=KeyStates(Clock()), clock=Clock())
     call_as("first")
     second.join()

@@ -209,8 +209,8 @@ def test_nothing_is_signed_without_a_date() -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as a caller thinks of it; the query is not yet written down."""
+class PlainRequest:
+    """A request as a caller thinks of it, whose query is not yet encoded."""
 
     method: str
     path: str
@@ -219,25 +219,25 @@ class Asked:
     body: bytes
 
     def target(self, safe: str) -> str:
-        """Path and query as a client would send them that does not encode the safe characters."""
+        """Return path and query as sent by a client that does not encode the safe characters."""
         pairs = (f"{quote(key, safe=safe)}={quote(value, safe=safe)}" for key, value in self.query)
         return f"{self.path}?{'&'.join(pairs)}"
 
 
-Vendor = Callable[[Credentials, Asked], dict[str, str]]
+Vendor = Callable[[Credentials, PlainRequest], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
-    """All headers as the vendor's own signer leaves them, its Authorization among them."""
+    """Return a function that signs with the vendor's own signer, and returns all headers."""
 
-    def sign(credentials: Credentials, asked: Asked) -> dict[str, str]:
+    def sign(credentials: Credentials, plain: PlainRequest) -> dict[str, str]:
         request = sdk.SdkRequest(
-            method=asked.method,
-            resource_path=asked.path,
-            query_params=asked.query,
-            header_params=dict(asked.headers),
-            body=asked.body,
+            method=plain.method,
+            resource_path=plain.path,
+            query_params=plain.query,
+            header_params=dict(plain.headers),
+            body=plain.body,
         )
         keys = SimpleNamespace(ak=credentials.access_key, sk=credentials.secret_key)
         signed: dict[str, str] = signer.Signer(keys).sign(request).header_params
@@ -264,14 +264,14 @@ DATES = st.integers(0, 4_000_000_000).map(
 )
 
 
-def paths(text: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Paths on the wire, with escapes good and bad."""
+def build_paths(text: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Build paths as they are sent, with good and bad escapes."""
     harmless = text.map(lambda part: part.replace("?", "").replace("#", ""))
     return st.lists(ESCAPES | harmless, max_size=4).map(lambda parts: "/" + "".join(parts))
 
 
-def headers(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
-    """A caller's own headers; no name twice, in whatever case."""
+def build_headers(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    """Build a caller's own headers, in which no name occurs twice, in whatever case."""
     values = text | st.sampled_from(["  outer and   inner spaces  ", ""])
     pairs = st.lists(st.tuples(NAMES, values), max_size=4, unique_by=lambda pair: pair[0].lower())
     return pairs.map(dict)
@@ -293,22 +293,22 @@ SPECIAL_HEADERS = st.sampled_from(
 
 @settings(max_examples=1800, deadline=None)
 @given(
-    asked=st.builds(Asked, METHODS, paths(TEXT), QUERIES, headers(TEXT), BODIES),
+    plain=st.builds(PlainRequest, METHODS, build_paths(TEXT), QUERIES, build_headers(TEXT), BODIES),
     special=SPECIAL_HEADERS,
     date=DATES,
     secret_key=st.text(min_size=1, max_size=12),
     safe=st.sampled_from(["", "~", ":/?@!$'()*,;"]),
 )
 def test_we_sign_as_the_vendor_does(
-    vendor: Vendor, asked: Asked, special: dict[str, str], date: str, secret_key: str, safe: str
+    vendor: Vendor, plain: PlainRequest, special: dict[str, str], date: str, secret_key: str, safe: str
 ) -> None:
     """Whatever the request is; the vendor's signer gets its query decoded, ours as a client writes it."""
-    given_headers = {**asked.headers, **special, "Host": "127.0.0.1:8443", "X-Sdk-Date": date}
-    signed = vendor(Credentials("made-up", secret_key), replace(asked, headers=given_headers))
+    given_headers = {**plain.headers, **special, "Host": "127.0.0.1:8443", "X-Sdk-Date": date}
+    signed = vendor(Credentials("made-up", secret_key), replace(plain, headers=given_headers))
     added = {key: value for key, value in signed.items() if key not in given_headers}
     authorization = added.pop("Authorization")
     names, hex_signature = compute_signature(
-        secret_key, asked.method, asked.target(safe), {**given_headers, **added}.items(), asked.body
+        secret_key, plain.method, plain.target(safe), {**given_headers, **added}.items(), plain.body
     )
     assert (
         authorization == f"SDK-HMAC-SHA256 Access=made-up, SignedHeaders={names}, Signature={hex_signature}"
@@ -317,7 +317,7 @@ def test_we_sign_as_the_vendor_does(
 
 @dataclass
 class Gateway:
-    """Takes every request, and keeps it."""
+    """A gateway that accepts every request, and keeps it."""
 
     received: list[httpx.Request] = field(default_factory=list)
 
@@ -326,7 +326,7 @@ class Gateway:
         return httpx.Response(200)
 
     def client(self, credentials: Credentials, now: Callable[[], datetime] = lambda: START) -> httpx.Client:
-        """A client that signs what it sends here."""
+        """Make a client that signs what it sends here."""
         return httpx.Client(transport=httpx.MockTransport(self), auth=SdkHmacAuth(credentials, now))
 
     @property
@@ -334,12 +334,12 @@ class Gateway:
         return self.received[-1].headers
 
 
-def as_received(request: httpx.Request) -> Asked:
-    """A request as its bytes say, with the headers that SignedHeaders names."""
+def read_received(request: httpx.Request) -> PlainRequest:
+    """Read a request as it was sent, with the headers that SignedHeaders names."""
     path, _, query = request.url.raw_path.decode().partition("?")
     pairs = (part.partition("=") for part in query.split("&") if part)
     names = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
-    return Asked(
+    return PlainRequest(
         request.method,
         path,
         [(unquote(key), unquote(value)) for key, _, value in pairs],
@@ -351,21 +351,21 @@ def as_received(request: httpx.Request) -> Asked:
 @settings(max_examples=300, deadline=None)
 @given(
     credentials=st.sampled_from([CREDENTIALS, TEMPORARY]),
-    asked=st.builds(Asked, METHODS, paths(VISIBLE), QUERIES, headers(VISIBLE), BODIES),
+    plain=st.builds(PlainRequest, METHODS, build_paths(VISIBLE), QUERIES, build_headers(VISIBLE), BODIES),
     base=st.sampled_from(["https://cbr.cn-north-4.myhuaweicloud.com", "https://a:443", "http://[::1]:8080"]),
 )
-def test_what_arrives_bears_the_vendors_signature(
-    vendor: Vendor, credentials: Credentials, asked: Asked, base: str
+def test_what_arrives_has_the_vendors_signature(
+    vendor: Vendor, credentials: Credentials, plain: PlainRequest, base: str
 ) -> None:
-    """However the client rewrites a request on its way, the signature is over what is received."""
+    """However the client rewrites a request, the signature is over what is received."""
     gateway = Gateway()
     with gateway.client(credentials) as client:
-        more = {**asked.headers, "Content-Type": "application/json"}
-        client.request(asked.method, base + asked.target(""), headers=more, content=asked.body)
-    received = as_received(gateway.received[-1])
+        more = {**plain.headers, "Content-Type": "application/json"}
+        client.request(plain.method, base + plain.target(""), headers=more, content=plain.body)
+    received = read_received(gateway.received[-1])
     assert gateway.last["authorization"] == vendor(credentials, received)["Authorization"]
     assert {"content-type", "host", "x-sdk-date"} <= received.headers.keys()
-    assert received.body == asked.body
+    assert received.body == plain.body
 
 
 def test_what_proxies_may_rewrite_is_not_signed() -> None:
@@ -400,7 +400,7 @@ def test_every_attempt_is_signed_afresh(vendor: Vendor) -> None:
         for _ in range(2):
             client.send(request)
             seen.append((gateway.last["x-sdk-date"], gateway.last["authorization"]))
-            assert seen[-1][1] == vendor(TEMPORARY, as_received(request))["Authorization"]
+            assert seen[-1][1] == vendor(TEMPORARY, read_received(request))["Authorization"]
     (first_date, first), (second_date, second) = seen
     assert (first_date, second_date) == ("20261123T030000Z", "20261123T030130Z")
     assert first != second
@@ -411,13 +411,13 @@ def test_a_streamed_body_is_signed_whole(vendor: Vendor) -> None:
     gateway = Gateway()
     with gateway.client(CREDENTIALS) as client:
         client.post("https://cbr.example.com/", content=iter([b"half ", b"and half"]))
-    received = as_received(gateway.received[-1])
+    received = read_received(gateway.received[-1])
     assert received.body == b"half and half"
     assert gateway.last["authorization"] == vendor(CREDENTIALS, received)["Authorization"]
 
 
 @pytest.mark.parametrize("show", [repr, str])
-def test_nobody_sees_the_keys(show: Callable[[object], str]) -> None:
-    """Neither the credentials nor the signer tell them."""
-    for thing in (TEMPORARY, SdkHmacAuth(TEMPORARY, lambda: START)):
-        assert "made-up" not in show(thing)
+def test_the_keys_are_never_shown(show: Callable[[object], str]) -> None:
+    """Neither the credentials nor the signer show them."""
+    for secretive in (TEMPORARY, SdkHmacAuth(TEMPORARY, lambda: START)):
+        assert "made-up" not in show(secretive)

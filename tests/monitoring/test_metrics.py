@@ -17,13 +17,13 @@ from cbr_sync.triggers.base import Platform
 from support.world import BUSY, FILE, PUBLIC, VMWARE, World, webhook_event
 
 
-def emf(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def read_metric_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """The metric lines since the last call."""
     lines = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     return [line for line in lines if "_aws" in line]
 
 
-def values(line: dict[str, Any]) -> dict[str, float]:
+def read_values(line: dict[str, Any]) -> dict[str, float]:
     """The metrics that a line declares, with their values, as CloudWatch reads them."""
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "cbr-sync"
@@ -32,13 +32,13 @@ def values(line: dict[str, Any]) -> dict[str, float]:
     return {metric["Name"]: sum(line[metric["Name"]]) for metric in directive["Metrics"]}
 
 
-def test_a_run_counts_what_came_of_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_counts_its_results(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Each status that a vault had, the POSTs, the time and the cold start, in one line."""
     world.simulator.add_faults("429", FILE)
     world.on_lambda({"vault_ids": [VMWARE, FILE, PUBLIC, BUSY]})
-    (line,) = emf(capsys)
-    duration = values(line).pop("Duration")
-    assert values(line) == {
+    (line,) = read_metric_lines(capsys)
+    duration = read_values(line).pop("Duration")
+    assert read_values(line) == {
         "SyncsAccepted": 2, "SyncsFailed": 1, "SyncsAlreadyRunning": 1,
         "Attempts": 5, "ColdStart": 1, "Duration": duration,
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_an_instance_is_cold_once(world: World, capsys: pytest.CaptureFixture[st
     adapter = LambdaAdapter(world.environ, **world.options())
     for vault in (VMWARE, FILE):
         adapter({"vault_id": vault}, LocalLambdaContext())
-    assert ["ColdStart" in values(line) for line in emf(capsys)] == [True, False]
+    assert ["ColdStart" in read_values(line) for line in read_metric_lines(capsys)] == [True, False]
 
 
 def test_a_run_that_raises_is_counted_too(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,18 +64,18 @@ def test_a_run_that_raises_is_counted_too(world: World, capsys: pytest.CaptureFi
         world.on_lambda({"vault_id": VMWARE})
     with pytest.raises(EventError):
         world.on_lambda({"vault_id": "tape-7"})
-    unfinished, unreadable = map(values, emf(capsys))
+    unfinished, unreadable = map(read_values, read_metric_lines(capsys))
     sent = sum(request.method == "POST" for request in world.simulator.requests)
     assert (unfinished["SyncsUnfinished"], unfinished["Attempts"]) == (1, sent)
     assert sent > 5
     assert unreadable.keys() == {"Duration", "ColdStart"}
 
 
-def test_only_a_run_by_the_clock_breaks_the_silence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_scheduled_run_breaks_the_silence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """A webhook or a stranger's request does not hide that the schedule was switched off."""
     world.on_lambda({"trigger": "schedule"})
     world.on_lambda(webhook_event({"vault_id": FILE}, world))
-    scheduled, webhook = map(values, emf(capsys))
+    scheduled, webhook = map(read_values, read_metric_lines(capsys))
     assert scheduled["ScheduledRuns"] == 1
     assert "ScheduledRuns" not in webhook
 
@@ -93,8 +93,8 @@ def test_a_fifo_batch_is_one_line(world: World, capsys: pytest.CaptureFixture[st
         for number, vault in enumerate([VMWARE, FILE])
     ]
     world.on_lambda({"Records": records})
-    (line,) = emf(capsys)
-    assert values(line)["SyncsAccepted"] == 2
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line)["SyncsAccepted"] == 2
 
 
 def test_the_service_and_the_namespace_are_powertools_own(
@@ -103,7 +103,7 @@ def test_the_service_and_the_namespace_are_powertools_own(
     """Two stacks tell themselves apart by the service."""
     names = {"POWERTOOLS_SERVICE_NAME": "nightly", "POWERTOOLS_METRICS_NAMESPACE": "Backups"}
     world.on_lambda({"vault_id": VMWARE}, {**world.environ, **names})
-    (line,) = emf(capsys)
+    (line,) = read_metric_lines(capsys)
     assert line["service"] == "nightly"
     assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Backups"
 
@@ -123,16 +123,16 @@ def test_a_refused_webhook_counts_no_sync(world: World, capsys: pytest.CaptureFi
     """A stranger moves no alarm."""
     event = webhook_event({"vault_id": VMWARE}, world, secret=b"the stranger's own, thirty-two b")
     assert world.on_lambda(event)["statusCode"] == 401
-    (line,) = emf(capsys)
-    assert values(line).keys() == {"Duration", "ColdStart"}
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line).keys() == {"Duration", "ColdStart"}
 
 
 def test_a_report_counts_what_is_not_fresh(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """And the age of the oldest success; it is no scheduled sync, whose silence it must not hide."""
     world.simulator = demo_simulator(world.now)
     world.on_lambda({"trigger": "schedule", "report": {}, "vaults": {}})
-    (line,) = emf(capsys)
-    assert values(line) == {
+    (line,) = read_metric_lines(capsys)
+    assert read_values(line) == {
         "StaleVaults": 7, "ScheduledStaleVaults": 7, "OldestSyncAgeHours": 271.2,
         "ColdStart": 1, "Duration": 0,
     }  # fmt: skip
@@ -143,7 +143,7 @@ def test_a_good_report_says_zero(world: World, capsys: pytest.CaptureFixture[str
     world.simulator = demo_simulator(world.now)
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-01"}})
     world.on_lambda({"report": {}, "vaults": {"name": "vault-vmware-forgotten"}})
-    well, unknown = map(values, emf(capsys))
+    well, unknown = map(read_values, read_metric_lines(capsys))
     assert (well["StaleVaults"], well["OldestSyncAgeHours"]) == (0, 7)
     assert unknown["StaleVaults"] == 1
     assert "ScheduledStaleVaults" not in {*well, *unknown}

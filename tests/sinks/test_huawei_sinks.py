@@ -15,7 +15,7 @@ from support.builders import CHANNEL, TOPIC, Answer, HuaweiServices
 from support.world import BUSY, FILE, VMWARE, World
 
 
-def run(world: World, services: HuaweiServices, *vaults: str, **environ: str) -> dict[str, Any]:
+def run_with_sinks(world: World, services: HuaweiServices, *vaults: str, **environ: str) -> dict[str, Any]:
     """A run with these sinks."""
     event = {"vault_ids": list(vaults or (VMWARE,))}
     return world.on_lambda(event, {**world.environ, **environ}, transport=httpx.MockTransport(services))
@@ -24,7 +24,7 @@ def run(world: World, services: HuaweiServices, *vaults: str, **environ: str) ->
 def test_smn_publishes_each_outcome_with_a_subject_for_people(world: World) -> None:
     """Signed, to the topic's own path, the CloudEvent as its message."""
     services = HuaweiServices(world)
-    run(world, services, VMWARE, BUSY, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
+    run_with_sinks(world, services, VMWARE, BUSY, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
     request = services.requests[0]
     assert request.url.host == "smn.cn-north-4.myhuaweicloud.com"
     path = f"/v2/{SIMULATOR_PROJECT_ID}/notifications/topics/{TOPIC.replace(':', '%3A')}/publish"
@@ -48,7 +48,7 @@ def test_eventgrid_gets_twenty_at_a_time(world: World) -> None:
     """CloudEvents, into the channel's path."""
     services = HuaweiServices(world)
     vaults = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(25)]
-    run(world, services, *vaults, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
+    run_with_sinks(world, services, *vaults, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
     assert [len(body["events"]) for body in services.bodies] == [20, 6]
     request = services.requests[0]
     assert request.url.host == "eg.cn-north-4.myhuaweicloud.com"
@@ -61,7 +61,7 @@ def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) 
     """EventGrid answers 200 all the same; without ids nothing tells which to leave out."""
     services = HuaweiServices(world)
 
-    def partly(request: httpx.Request) -> httpx.Response:
+    def accept_some(request: httpx.Request) -> httpx.Response:
         answer = services(request)
         if len(services.requests) != 1 or not request.url.host.startswith("eg."):
             return answer
@@ -70,7 +70,7 @@ def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) 
         return httpx.Response(200, json={"failed_count": 1, "events": [{"event_id": sent[0]}, failed]})
 
     environ = {**world.environ, "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL}
-    world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(partly))
+    world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(accept_some))
     subjects = [[event.get("subject") for event in body["events"]] for body in services.bodies]
     assert subjects == [[None, VMWARE, FILE], [FILE] if with_ids else [None, VMWARE, FILE]]
 
@@ -86,40 +86,40 @@ def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) 
         ([(403, {})], 1, "403"),
     ],
 )
-def test_passing_trouble_is_tried_again_and_the_rest_is_told(
+def test_temporary_trouble_is_retried_and_the_rest_is_reported(
     world: World, setting: str, answers: list[Answer], requests: int, words: str | None
 ) -> None:
     """A sink that does not take its part makes the run fail."""
     services = HuaweiServices(world, *answers)
     value = TOPIC if "SMN" in setting else CHANNEL
     if words is None:
-        run(world, services, **{setting: value})
+        run_with_sinks(world, services, **{setting: value})
     else:
         with pytest.raises(SinkError, match=words):
-            run(world, services, **{setting: value})
+            run_with_sinks(world, services, **{setting: value})
     assert len(services.requests) == requests
 
 
-def test_a_channel_that_takes_nothing_is_told(world: World) -> None:
+def test_a_channel_that_accepts_nothing_is_reported(world: World) -> None:
     """After all attempts, with EventGrid's own words."""
     full = {"failed_count": 1, "events": [{"error_code": "EG.413", "error_msg": "channel is full"}]}
     services = HuaweiServices(world, *[(200, full)] * 9)
     with pytest.raises(SinkError, match=r"eventgrid: 1 events not accepted: EG.413: channel is full"):
-        run(world, services, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
+        run_with_sinks(world, services, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
 
 
-def test_a_count_without_results_is_told_as_well(world: World) -> None:
+def test_a_count_without_results_is_reported_as_well(world: World) -> None:
     """Something was not taken, whatever it was."""
     services = HuaweiServices(world, *[(200, {"failed_count": 1})] * 9)
     with pytest.raises(SinkError, match=r"CbrSync.PartlyTaken"):
-        run(world, services, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
+        run_with_sinks(world, services, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
 
 
-def test_a_broken_sink_does_not_keep_the_others_from_theirs(world: World) -> None:
+def test_a_broken_sink_does_not_stop_the_others(world: World) -> None:
     """SMN refuses, EventGrid gets everything."""
     services = HuaweiServices(world, (404, {"code": "SMN.0006", "message": "no such topic"}))
     with pytest.raises(SinkError, match=r"^smn: 1 messages not accepted"):
-        run(world, services, CBR_SYNC_SMN_TOPIC_URN=TOPIC, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
+        run_with_sinks(world, services, CBR_SYNC_SMN_TOPIC_URN=TOPIC, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
     assert [request.url.host.partition(".")[0] for request in services.requests] == ["smn", "eg"]
 
 
@@ -127,7 +127,7 @@ def test_a_sync_that_is_forbidden_is_published_all_the_same(world: World) -> Non
     """The keys may publish, though they may not sync; and the other way round."""
     services = HuaweiServices(world)
     world.simulator.add_faults("403")
-    reply = run(world, services, VMWARE, FILE, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
+    reply = run_with_sinks(world, services, VMWARE, FILE, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
     assert reply["counts"] == {"failed": 1, "accepted": 1}
     assert [body["subject"] for body in services.bodies] == [
         "cbr-sync: run finished: 1 failed, 1 accepted",
@@ -136,21 +136,21 @@ def test_a_sync_that_is_forbidden_is_published_all_the_same(world: World) -> Non
     ]
 
 
-def test_nothing_is_told_with_keys_that_are_wrong(world: World) -> None:
+def test_nothing_is_published_with_wrong_keys(world: World) -> None:
     """Each refused signature brings the key nearer to its lock."""
     services = HuaweiServices(world)
     world.simulator.add_faults("401")
     with pytest.raises(SinkError, match=r"APIGW.0301"):
-        run(world, services, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
+        run_with_sinks(world, services, CBR_SYNC_SMN_TOPIC_URN=TOPIC)
     assert services.requests == []
 
 
-def test_a_sink_without_its_project_is_told(world: World) -> None:
+def test_a_sink_whose_project_is_unknown_is_reported(world: World) -> None:
     """IAM did not name it; the outcomes are in the log at least."""
     world.simulator.add_faults("503*99")
     environ = {"CBR_SYNC_PROJECT_ID": "", "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL}
     with pytest.raises(SinkError, match=r"eventgrid: the project is not known: 503"):
-        run(world, HuaweiServices(world), **environ)
+        run_with_sinks(world, HuaweiServices(world), **environ)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_topic_is_published_to_in_its_own_region_and_project(world: World, reg
     world.simulator.add_faults("503*99")
     urn = f"urn:smn:{region}:a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d:backup"
     with pytest.raises(SyncUnfinished):
-        run(world, services, CBR_SYNC_PROJECT_ID="", CBR_SYNC_SMN_TOPIC_URN=urn)
+        run_with_sinks(world, services, CBR_SYNC_PROJECT_ID="", CBR_SYNC_SMN_TOPIC_URN=urn)
     (request,) = services.requests
     assert request.url.host == host
     assert request.url.path == f"/v2/a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d/notifications/topics/{urn}/publish"

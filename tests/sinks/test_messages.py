@@ -35,16 +35,16 @@ from support.builders import (
 from support.world import BUSY, FILE, PUBLIC, START, VMWARE, World
 
 
-def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def select_run_events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What was told of whole runs."""
     return [line["outcome"] for line in lines if line.get("outcome", {}).get("type") == RUN_FINISHED]
 
 
-def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -> None:
+def test_a_run_with_several_vaults_is_summed_up_once(world: World, log_lines: Lines) -> None:
     """Counts by status, then each vault in short, the failures first."""
     world.on_lambda({"vault_ids": [VMWARE, BUSY, PUBLIC]})
     lines = log_lines()
-    (run,) = runs(lines)
+    (run,) = select_run_events(lines)
     assert run["data"]["run_id"] == lines[0]["request_id"]
     assert run["data"]["counts"] == {"failed": 1, "already_running": 1, "accepted": 1}
     assert [row["vault_id"] for row in run["data"]["vaults"]] == [PUBLIC, BUSY, VMWARE]
@@ -53,10 +53,10 @@ def test_a_run_with_several_vaults_speaks_once(world: World, log_lines: Lines) -
     assert [line["level"] for line in lines if line["message"] == RUN_FINISHED] == ["WARNING"]
 
 
-def test_a_run_with_one_vault_does_not(world: World, log_lines: Lines) -> None:
+def test_a_run_with_one_vault_is_not_summed_up(world: World, log_lines: Lines) -> None:
     """Its outcome says it all."""
     world.on_lambda({"vault_id": VMWARE})
-    assert runs(log_lines()) == []
+    assert select_run_events(log_lines()) == []
 
 
 def test_a_batch_in_order_is_one_run(world: World, log_lines: Lines) -> None:
@@ -65,7 +65,7 @@ def test_a_batch_in_order_is_one_run(world: World, log_lines: Lines) -> None:
     for record in event["Records"]:
         record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
     world.on_lambda(event)
-    (run,) = runs(log_lines())
+    (run,) = select_run_events(log_lines())
     assert (run["data"]["counts"], run["data"]["rejected"]) == ({"accepted": 2}, 1)
     assert is_trouble(run)
 
@@ -97,16 +97,16 @@ def test_a_vault_that_two_messages_name_in_order_is_one_vault(world: World, log_
     for record in event["Records"]:
         record["eventSourceARN"] = "arn:aws:sqs:eu-west-1:123456789012:work.fifo"
     world.on_lambda(event)
-    assert runs(log_lines()) == []
+    assert select_run_events(log_lines()) == []
 
 
-def test_the_sums_are_told_first() -> None:
+def test_the_summary_is_emitted_first() -> None:
     """A sink that runs out of time has them at least."""
     result = build_result(build_outcome(), build_outcome(vault_id=FILE))
     assert next(build_events(result, "run", SOURCE, START))["type"] == RUN_FINISHED
 
 
-def test_the_same_run_told_again_has_the_same_id() -> None:
+def test_the_same_run_emitted_again_has_the_same_id() -> None:
     """And with another result another one; what a gateway calls the request does not count."""
     no = [OutcomeError(code="BackupService.7300", message="no", request_id=one) for one in ("r1", "r2")]
     first = [build_outcome(error=no[0]), build_outcome(vault_id=FILE)]
@@ -157,7 +157,7 @@ def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_trouble_is_what_somebody_should_look_at(status: Status) -> None:
+def test_trouble_is_what_somebody_should_check(status: Status) -> None:
     """In an outcome and in a run's sums alike."""
     trouble = status in {"failed", "unfinished", "timed_out", "partial"}
     result = build_result(build_outcome(status=status), build_outcome(vault_id=FILE))

@@ -66,7 +66,7 @@ def test_every_event_keeps_to_cloudevents(event: CloudEvent) -> None:
         {"duration_seconds": 9.0},
     ],
 )
-def test_the_same_outcome_told_again_has_the_same_id(change: dict[str, Any]) -> None:
+def test_the_same_outcome_emitted_again_has_the_same_id(change: dict[str, Any]) -> None:
     """Another delivery may have needed another time, or adopted what the first has started."""
     assert (
         build_outcome_event(build_outcome(**change), SOURCE)["id"]
@@ -100,7 +100,7 @@ def test_the_same_outcome_of_another_project_has_another_id() -> None:
     )
 
 
-def test_a_rejected_event_told_again_has_the_same_id() -> None:
+def test_a_rejected_event_emitted_again_has_the_same_id() -> None:
     """Whenever it is told; what was wrong, and with which event, makes it another."""
     first = build_rejected_event(TRIGGER, "no JSON", SOURCE, START)
     again = build_rejected_event(TRIGGER, "no JSON", SOURCE, START + timedelta(seconds=60))
@@ -110,7 +110,7 @@ def test_a_rejected_event_told_again_has_the_same_id() -> None:
     assert len({event["id"] for event in (first, other, another)}) == 3
 
 
-def test_a_rejected_event_tells_what_was_wrong() -> None:
+def test_a_rejected_event_says_what_was_wrong() -> None:
     """Its kind, its id and the reason."""
     event = build_rejected_event(TRIGGER, "no JSON", SOURCE, START)
     assert event["type"] == "cbr-sync.trigger.rejected.v1"
@@ -118,7 +118,7 @@ def test_a_rejected_event_tells_what_was_wrong() -> None:
     assert "subject" not in event
 
 
-def test_a_moment_without_a_zone_is_none() -> None:
+def test_a_time_without_a_zone_is_an_error() -> None:
     """It would be told an hour or eight off."""
     with pytest.raises(ValueError, match="without a time zone"):
         rfc3339(START.replace(tzinfo=None))
@@ -139,7 +139,7 @@ def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
     assert {line["service"] for line in lines} == {"cbr-sync"}
 
 
-def test_a_line_bears_what_the_log_is_searched_by(world: World, log_lines: Lines) -> None:
+def test_a_line_has_the_fields_that_the_log_is_searched_by(world: World, log_lines: Lines) -> None:
     """The trigger, the vault, the operation and the run, each under a key of its own."""
     reply = world.on_lambda({"vault_id": VMWARE})
     with pytest.raises(EventError):
@@ -177,7 +177,7 @@ def test_chinese_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     assert '"message":"夜间"' in capsys.readouterr().out
 
 
-class Keeping:
+class RecordingSink:
     """A sink that keeps what it got, and its deadline."""
 
     def __init__(self, world: World, seconds: float = 0, error: Exception | None = None) -> None:
@@ -198,9 +198,9 @@ class Keeping:
 def test_a_broken_sink_does_not_silence_the_others(world: World, log_lines: Lines) -> None:
     """All are tried, each in its share of the time; then the error names those that failed."""
     sinks = {
-        "slow": Keeping(world, 4, SinkError("not taken")),
-        "broken": Keeping(world, 0, ZeroDivisionError("hunter2")),
-        "well": Keeping(world),
+        "slow": RecordingSink(world, 4, SinkError("not taken")),
+        "broken": RecordingSink(world, 0, ZeroDivisionError("hunter2")),
+        "well": RecordingSink(world),
     }
     event = build_outcome_event(build_outcome(), SOURCE)
     with pytest.raises(SinkError, match=r"^slow: not taken; broken: ZeroDivisionError$"):
@@ -216,9 +216,9 @@ def test_a_broken_sink_does_not_silence_the_others(world: World, log_lines: Line
     assert log_lines()[0]["message"] == "unexpected sink error"
 
 
-def test_sinks_that_take_everything_are_not_told_of(world: World, log_lines: Lines) -> None:
+def test_sinks_that_accept_everything_are_not_mentioned(world: World, log_lines: Lines) -> None:
     """Each is made when its turn comes."""
-    well = [Keeping(world), Keeping(world)]
+    well = [RecordingSink(world), RecordingSink(world)]
     events = [
         build_outcome_event(build_outcome(), SOURCE),
         build_outcome_event(build_outcome(vault_id=FILE), SOURCE),
@@ -229,16 +229,16 @@ def test_sinks_that_take_everything_are_not_told_of(world: World, log_lines: Lin
     assert log_lines() == []
 
 
-def test_a_sink_that_cannot_be_made_is_a_broken_one(world: World) -> None:
+def test_a_sink_that_cannot_be_made_counts_as_broken(world: World) -> None:
     """As one whose project is not known."""
 
-    def unmade() -> Keeping:
+    def fail_to_make() -> RecordingSink:
         raise SinkError("the project is not known")
 
-    well = Keeping(world)
+    well = RecordingSink(world)
     with pytest.raises(SinkError, match=r"^smn: the project is not known$"):
         emit_to_all(
-            [("smn", unmade), ("well", lambda: well)],
+            [("smn", fail_to_make), ("well", lambda: well)],
             [{}],
             deadline=12,
             clock=world.clock,

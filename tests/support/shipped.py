@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,6 +66,31 @@ def install(
     command += ["--require-hashes", "--only-binary=:all:", f"--python-version={python}"]
     subprocess.run([*command, f"--target={target}", f"--requirement={picked}"], check=True)
     return target
+
+
+def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Build a folder once for all workers of a test run. Who comes second waits for the first.
+
+    Args:
+        factory: Knows the temporary folder of this run.
+        name: Name of the folder, one for each content.
+        build: Makes and fills the folder that it is called with.
+
+    Returns:
+        The folder, complete.
+    """
+    base = factory.getbasetemp()
+    # Each worker of pytest-xdist has a temporary folder of its own, inside one that belongs to the run.
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = root / name
+    with (root / f"{name}.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, however its process ends
+        if not folder.exists():
+            unfinished = root / f"{name}-unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            build(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
