@@ -656,7 +656,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 @given(before=st.sampled_from(["", "whsec_", "whsk_", '"', "https://:"]) | ODD, after=ODD | st.just("@a"))
 def test_a_secret_is_never_shown(before: str, after: str) -> None:
-    """However an operator mistypes it, or where: no error tells it."""
+    """However an operator mistypes it, or where: no error shows it."""
     text = f"{before}hunter2{after}"
     with pytest.raises(SettingsError) as caught:
         load(CBR_SYNC_WEBHOOK_SECRET=text)

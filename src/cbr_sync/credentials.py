@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 # The access key and the token are sent in headers; the secret key is only hashed, as UTF-8.
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_PLATFORM_NAMES = (
+    "the access key from the platform",
+    "the secret key from the platform",
+    "the security token from the platform",
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -51,24 +56,20 @@ def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Cred
     Raises:
         SettingsError: There are none, or they cannot be used; it shows nothing of them.
     """
-    names = (*KEY_NAMES[0], TOKEN_NAME)
-    credentials = _read_credentials(environ, *names)
-    if credentials is None and values.credentials:
-        names, credentials = (
-            ("the access key of the platform", "its secret key", "its security token"),
-            values.credentials,
-        )
-    if credentials is None:
-        names = (*KEY_NAMES[1], "")
-        credentials = _read_credentials(environ, *names)
-    if credentials is None:
-        found = "not set, and the platform hands over no keys"
-        raise SettingsError(
-            [SettingMistake(", ".join(KEY_NAMES[0]), found, "set both", variables=KEY_NAMES[0])]
-        )
-    if mistakes := list(_find_unusable(credentials, names)):
-        raise SettingsError(mistakes)
-    return credentials
+    sdk_names, sample_names = (*KEY_NAMES[0], TOKEN_NAME), (*KEY_NAMES[1], "")
+    candidates = (
+        (sdk_names, _read_credentials(environ, *sdk_names)),
+        (_PLATFORM_NAMES, values.credentials),
+        (sample_names, _read_credentials(environ, *sample_names)),
+    )
+    for names, credentials in candidates:
+        if credentials is None:
+            continue
+        if mistakes := list(_find_unusable(credentials, names)):
+            raise SettingsError(mistakes)
+        return credentials
+    name, found = ", ".join(KEY_NAMES[0]), "not set, and the platform hands over no keys"
+    raise SettingsError([SettingMistake(name, found, "set both", variables=KEY_NAMES[0])])
 
 
 def _read_credentials(
