@@ -253,7 +253,7 @@ def test_an_endpoint_is_scheme_host_and_port(text: str) -> None:
         ),
     ],
 )
-def test_a_bad_value_is_told_by_name(name: str, text: str) -> None:
+def test_a_bad_value_is_a_mistake_by_name(name: str, text: str) -> None:
     """What was found, and what is expected there."""
     (line,) = mistakes({**ENOUGH, f"CBR_SYNC_{name}": text})
     description = Settings.model_fields[name.lower()].description
@@ -268,7 +268,7 @@ def test_a_long_value_is_only_counted() -> None:
     assert "found a string of 33 characters, " in mistakes({**ENOUGH, "CBR_SYNC_REGION": "x" * 33})[0]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     """An operator mends them in one go: the missing, the wrong and the unknown."""
     environ = {
         "CBR_SYNC_ENDPOINT": "nonsense",
