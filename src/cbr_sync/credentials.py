@@ -46,12 +46,12 @@ class PlatformValues:
     webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Credentials:
+def find_credentials(environ: Mapping[str, str], platform_values: PlatformValues) -> Credentials:
     """Return the keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
 
     Args:
         environ: The function's environment.
-        values: What the platform hands over in this invocation.
+        platform_values: What the platform hands over in this invocation.
 
     Raises:
         SettingsError: There are none, or they cannot be used; it shows nothing of them.
@@ -59,7 +59,7 @@ def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Cred
     sdk_names, sample_names = (*KEY_NAMES[0], TOKEN_NAME), (*KEY_NAMES[1], "")
     candidates = (
         (sdk_names, _read_credentials(environ, *sdk_names)),
-        (_PLATFORM_NAMES, values.credentials),
+        (_PLATFORM_NAMES, platform_values.credentials),
         (sample_names, _read_credentials(environ, *sample_names)),
     )
     for names, credentials in candidates:
