@@ -253,7 +253,7 @@ def test_an_endpoint_is_scheme_host_and_port(text: str) -> None:
         ),
     ],
 )
-def test_a_bad_value_is_told_by_name(name: str, text: str) -> None:
+def test_a_bad_value_is_a_mistake_by_name(name: str, text: str) -> None:
     """What was found, and what is expected there."""
     (line,) = mistakes({**ENOUGH, f"CBR_SYNC_{name}": text})
     description = Settings.model_fields[name.lower()].description
@@ -268,7 +268,7 @@ def test_a_long_value_is_only_counted() -> None:
     assert "found a string of 33 characters, " in mistakes({**ENOUGH, "CBR_SYNC_REGION": "x" * 33})[0]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     """An operator mends them in one go: the missing, the wrong and the unknown."""
     environ = {
         "CBR_SYNC_ENDPOINT": "nonsense",
@@ -656,7 +656,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 @given(before=st.sampled_from(["", "whsec_", "whsk_", '"', "https://:"]) | ODD, after=ODD | st.just("@a"))
 def test_a_secret_is_never_shown(before: str, after: str) -> None:
-    """However an operator mistypes it, or where: no error tells it."""
+    """However an operator mistypes it, or where: no error shows it."""
     text = f"{before}hunter2{after}"
     with pytest.raises(SettingsError) as caught:
         load(CBR_SYNC_WEBHOOK_SECRET=text)

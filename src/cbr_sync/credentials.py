@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 REFUSED_SECONDS = 300.0
 # The access key and the token are sent in headers; the secret key is only hashed, as UTF-8.
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_PLATFORM_NAMES = (
+    "the access key from the platform",
+    "the secret key from the platform",
+    "the security token from the platform",
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,39 +83,35 @@ class KeyStates:
         """Return why nothing may be sent with these keys; None where something may."""
         until, refusal = self._refusals.get(credentials, (0.0, None))
         if refusal is not None and self._clock.monotonic() >= until:
-            del self._refusals[credentials]
+            self._refusals.pop(credentials, None)
             return None
         return refusal
 
 
-def find_credentials(environ: Mapping[str, str], values: PlatformValues) -> Credentials:
+def find_credentials(environ: Mapping[str, str], platform_values: PlatformValues) -> Credentials:
     """Return the keys to sign with: the SDK's variables, else the platform's, else the samples' variables.
 
     Args:
         environ: The function's environment.
-        values: What the platform hands over in this invocation.
+        platform_values: What the platform hands over in this invocation.
 
     Raises:
         SettingsError: There are none, or they cannot be used; it shows nothing of them.
     """
-    names = (*KEY_NAMES[0], TOKEN_NAME)
-    credentials = _read_credentials(environ, *names)
-    if credentials is None and values.credentials:
-        names, credentials = (
-            ("the access key of the platform", "its secret key", "its security token"),
-            values.credentials,
-        )
-    if credentials is None:
-        names = (*KEY_NAMES[1], "")
-        credentials = _read_credentials(environ, *names)
-    if credentials is None:
-        found = "not set, and the platform hands over no keys"
-        raise SettingsError(
-            [SettingMistake(", ".join(KEY_NAMES[0]), found, "set both", variables=KEY_NAMES[0])]
-        )
-    if mistakes := list(_find_unusable(credentials, names)):
-        raise SettingsError(mistakes)
-    return credentials
+    sdk_names, sample_names = (*KEY_NAMES[0], TOKEN_NAME), (*KEY_NAMES[1], "")
+    candidates = (
+        (sdk_names, _read_credentials(environ, *sdk_names)),
+        (_PLATFORM_NAMES, platform_values.credentials),
+        (sample_names, _read_credentials(environ, *sample_names)),
+    )
+    for names, credentials in candidates:
+        if credentials is None:
+            continue
+        if mistakes := list(_find_unusable(credentials, names)):
+            raise SettingsError(mistakes)
+        return credentials
+    name, found = ", ".join(KEY_NAMES[0]), "not set, and the platform hands over no keys"
+    raise SettingsError([SettingMistake(name, found, "set both", variables=KEY_NAMES[0])])
 
 
 def _read_credentials(

@@ -100,7 +100,7 @@ class Moto:
 
 
 def make_sink(
-    client: httpx.Client,
+    client: httpx.BaseTransport,
     queue_url: str,
     endpoint: str,
     credentials: Credentials = KEYS,

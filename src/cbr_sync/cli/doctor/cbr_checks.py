@@ -62,7 +62,7 @@ def _check_credentials(calls: Calls) -> Iterator[Finding]:
     yield Finding("credentials", Verdict.OK, f"{kind} from {' and '.join(pair)}")
     names = [*pair, TOKEN_NAME] if credentials.token else pair
     if stray := [name for name in names if _STRAY.search(environ[name])]:
-        found = f"{', '.join(stray)}: a space, a line end, a quotation mark or a foreign letter in it"
+        found = f"{', '.join(stray)}: a space, a line end, a quotation mark or a non-ASCII character in it"
         yield Finding("credentials", Verdict.WARNING, found, "set it again, to the key and nothing else")
 
 
