@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from cbr_sync.cli.doctor.finding import Verdict
 from cbr_sync.models import Status
 from cbr_sync.reports.models import Report, State
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from cbr_sync.cli.doctor.finding import Finding
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.local import InvokeResult
     from cbr_sync.models import SyncOutcome
@@ -37,12 +35,6 @@ _STYLES = {
     **dict.fromkeys((Status.FAILED, Status.TIMED_OUT, State.FAILING, State.NEVER), "bold red"),
     **dict.fromkeys((Status.UNFINISHED, Status.PARTIAL, State.STALE, State.UNKNOWN), "yellow"),
     **dict.fromkeys((Status.ACCEPTED, Status.SUCCEEDED, State.FRESH), "green"),
-}
-_VERDICTS = {
-    Verdict.OK: Text("ok     ", style="green"),
-    Verdict.WARNING: Text("warning", style="yellow"),
-    Verdict.FAILED: Text("FAILED ", style="bold red"),
-    Verdict.SKIPPED: Text("skipped", style="dim"),
 }
 _NO_SUCCESS = {
     State.NEVER: "no sync has ever succeeded",
@@ -134,15 +126,6 @@ def show_vaults(vaults: Sequence[Vault]) -> None:
         name = format_vault(vault.name, vault.id)
         table.add_row(name, vault.billing.object_type or "-", vault.billing.status or "-", Text(tags))
     make_console().print(table)
-
-
-def show_finding(finding: Finding) -> None:
-    """Show a finding of the doctor, with its remedy on the next line."""
-    row = Table.grid(padding=(0, 2, 0, 0))
-    row.add_row(_VERDICTS[finding.verdict], Text.assemble((finding.subject, "bold"), f": {finding.found}"))
-    if finding.remedy:
-        row.add_row("", Text(f"> {finding.remedy}"))
-    make_console().print(row)
 
 
 def show_error(result: InvokeResult) -> None:
