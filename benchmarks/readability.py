@@ -25,7 +25,7 @@ private helpers used once
     Functions of modules and classes that begin with one underscore, whose name is read exactly once in their own
     module, whoever's attribute it is. Short ones have three body lines or less, so that inlining is an option.
 
-``--list`` names the functions behind the figures. ``--trace`` handles one timer event in the FunctionGraph entry
+``--list`` names the functions and the changes of file behind the figures. ``--trace`` handles one timer event in the FunctionGraph entry
 point, with an in-memory API behind it, and counts how often a reader who follows the execution has to turn to
 another file of the package: at calls and returns, and at calls alone. The instance is warm, so that imports and
 what is done once for each instance are left out. Two events are traced: one of long ago, as ``events/`` has them,
@@ -46,14 +46,14 @@ import re
 import statistics
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
 DEFAULT_SOURCE = Path(__file__).resolve().parent.parent / "src" / "cbr_sync"
@@ -64,28 +64,28 @@ SHORT_BODY_LINES = 3
 # use it as a verb ("sync_all", "report_errors"), else in OTHER_WORDS ("request", "line").
 VERBS = frozenset(
     """
-    accept acknowledge aclose acquire add adopt advance aiter allow answer append apply are aread ask assert
-    assign attach authenticate authorize await be begin bind break build cache calculate call cancel
+    abandon accept acknowledge aclose acquire add adopt advance aiter allow answer append apply are aread ask
+    assert assign attach authenticate authorize await be begin bind break build cache calculate call cancel
     canonicalize cap change check choose claim classify clean clear close collect combine compare compile
     complete compose compute configure confirm connect consume convert copy count cover create decide declare
     decode decorate decrypt defer define delay delete deliver deny derive describe detect determine diff
-    disable discard discover dispatch display divide do download draw drop dump emit enable encode encrypt end
-    enforce enqueue ensure enter enumerate escape estimate evaluate examine exchange exclude execute exit
-    expand expect expire explain export extend extract fail fetch fill filter find finish fit flatten flush
-    fold follow force forget format forward freeze generate get give go group guard guess hand handle has hash
-    have hide hold ignore import include indent infer init initialize insert inspect install interpret invoke
-    is issue iter iterate join judge keep kill know leave limit link list listen load locate lock log look
-    lower make mark mask match may measure merge migrate move must name normalize note notify obfuscate
-    observe offer omit open order parse pass patch pause peek pick ping place plan play poll pop post prefer
-    prepare present prevent print probe produce prompt protect prove publish pull purge push put quote raise
-    rank read rebuild receive recognize record redact redirect reduce refresh refuse register reject release
-    reload remember remove rename render renew repeat replace replay reply report require reserve reset
-    resolve respond restore restrict retain retrieve retry return reuse reverse revoke rewrite rotate round
-    run save scale scan schedule search see select send serialize serve set settle shorten show shrink shut
-    sign simulate skip sleep sort split start stop store stream strip style submit subscribe substitute
-    summarize supply suspend swap sync take tally tell test throttle tokenize trace track transform translate
-    traverse trim truncate try turn unlink unlock unpack unquote unwrap update upload urge use validate verify
-    visit wait walk warn watch wrap write yield
+    disable discard discover dispatch display distrust divide do download draw drip drop dump emit enable
+    encode encrypt end enforce enqueue ensure enter enumerate escape estimate evaluate examine exchange
+    exclude execute exit expand expect expire explain export extend extract fail fetch fill filter find finish
+    fit flatten flush fold follow force forget format forward freeze generate get give go group guard guess
+    hand handle has hash have hide hold ignore import include indent infer init initialize insert inspect
+    install interleave interpret invoke is issue iter iterate join judge keep kill know leave limit link list
+    listen load locate lock log look lower make mark mask match may measure merge migrate move must name
+    normalize note notify obfuscate observe offer omit open order parse pass patch pause peek perform pick
+    ping place plan play poll pop post prefer prepare present prevent print probe produce prompt protect prove
+    publish pull purge push put quote raise rank read rebuild receive recognize record redact redirect reduce
+    refresh refuse register reject release reload remember remove rename render renew repeat replace replay
+    reply report require reserve reset resolve respond restore restrict retain retrieve retry return reuse
+    reverse revoke rewrite rotate round run save scale scan schedule search see select send serialize serve
+    set settle shorten show shrink shut sign simulate skip sleep sort split spoil start stop store stream
+    strip style submit subscribe substitute summarize supply suspend swap sync take tally tell test throttle
+    tokenize trace track transform translate traverse trim truncate try turn unlink unlock unpack unquote
+    unwrap update upload urge use validate verify visit wait walk warn watch wrap write yield
     """.split()  # noqa: SIM905 - a list to read
 )
 # Their first word is a verb elsewhere, but here it names a thing.
@@ -102,23 +102,24 @@ OTHER_WORDS = frozenset(
     """
     adopted advice again age all app as asked async attempt auth authority available aws bad badness bar base
     batches begun body brokers canonical causes cbr charset choices chosen client clock cloud code console
-    content contents cookies copies counted credentials day decoded defaults demo details digest direct doctor
-    elapsed encoded encoding ended endpoint entry envelope environ error event eventgrid failed failure fields
-    findings first form found fragment from gateway groups handed handler head header headers headline hmac
-    host html http iam identity in info initializer instance interrupted items json kept key keys known label
-    labels last later latest left legend letter letters line lines listing logger logs made main map marks
-    masked matches meaning message messages methods missing mistake moment most multi named names netloc
-    network new newest next nightly no not now num number object of ok on once one only options or origin
-    outcome outcomes owed own page pages pairs params password path patiently payload percent permission
-    pinged platform port primitive priority problem progress project projects proxy public queue queued quoted
-    rate raw reason refusal refused rejected remaining remedy renewed replaced replacer reports request
-    requests result results rfc3339 rights route row rows running same scheduler schema scheme scope second
-    seconds secret selector served serves service session settings settled shape share shortened showcase
-    showing shown signature signed simulator since sinks size skipped slot smn sns so source span spoke sqs
-    state states status still strike styled subject suffix summary sums syncs tag text that there throttled
-    ticks time timeout timer title tls to token told transport trigger trust unicode unnamed unsigned
-    unwrapped url urlparse userinfo username usually utc validated value values vault vaults version webhook
-    what when where which whole why window with without words worst written wrong x yes
+    content contents cookies copies counted credentials date day decoded defaults demo descriptions details
+    digest direct doctor elapsed encoded encoding ended endpoint entry envelope environ error event eventgrid
+    failed failure fields findings first form found fragment from gateway groups handed handler head header
+    headers headline hmac host html http httpcore iam identity in info initializer instance interrupted items
+    jitter json kept key keys known label labels last later latest left legend letter letters line lines
+    listing logger logs made main map marks masked matches meaning message messages methods missing mistake
+    moment monotonic most multi named names netloc network new newest next nightly no not now num number
+    object of ok on once one only options or origin outcome outcomes owed own page pages pairs params password
+    path patiently payload percent permission pinged platform pool port primitive priority problem progress
+    project projects proxy public queue queued quoted rate raw reason refusal refused rejected remaining
+    remedy renewed replaced replacer reports request requests result results rfc3339 rights route row rows
+    running same scheduler schema scheme scope second seconds secret selector served serves service session
+    settings settled shape share shortened showcase showing shown signature signed simulator since sinks size
+    skipped slot smn sns so source span spoke sqs state states status still strike styled subject suffix
+    summary sums syncs tag text that there throttled ticks time timeout timer title tls to token told
+    transport trigger trust unicode unnamed unreadable unsigned unwrapped url urlparse userinfo username
+    usually utc validated value values vault vaults version webhook what when where which whole why window
+    with without words work worst written wrong x yes
     """.split()  # noqa: SIM905 - a list to read
 )
 
@@ -306,17 +307,17 @@ class Context:
 
 
 class Recorder:
-    """The files of a package in the order in which an execution is in them.
+    """The files of a package in the order in which each thread of an execution is in them.
 
     Attributes:
-        entered: The file of each call.
-        visited: The file of each call, and of each caller that is returned to.
+        entered: For each thread, the file of each call.
+        visited: For each thread, the file of each call, and of each caller that is returned to.
     """
 
     def __init__(self, package: Path) -> None:
         self._prefix = f"{package}{os.sep}"
-        self.entered: list[str] = []
-        self.visited: list[str] = []
+        self.entered: defaultdict[int, list[str]] = defaultdict(list)
+        self.visited: defaultdict[int, list[str]] = defaultdict(list)
 
     def __enter__(self) -> Self:
         threading.setprofile(self._record)
@@ -328,14 +329,14 @@ class Recorder:
         threading.setprofile(None)
 
     def _record(self, frame: FrameType, kind: str, _: object) -> None:
-        file = frame.f_code.co_filename
+        file, thread = frame.f_code.co_filename, threading.get_ident()
         if not file.startswith(self._prefix):
             return
         if kind == "call":
-            self.entered.append(file)
-            self.visited.append(file)
+            self.entered[thread].append(file)
+            self.visited[thread].append(file)
         elif kind == "return" and frame.f_back and frame.f_back.f_code.co_filename.startswith(self._prefix):
-            self.visited.append(frame.f_back.f_code.co_filename)
+            self.visited[thread].append(frame.f_back.f_code.co_filename)
 
 
 def trace_timer_event(package: Path, time: datetime) -> Recorder:
@@ -378,9 +379,21 @@ def _answer(path: str) -> dict[str, Any]:
     return {"operation_logs": [], "count": 0}
 
 
-def count_changes(files: Iterable[str]) -> int:
-    """Count how often a file is followed by another one."""
-    return sum(before != after for before, after in itertools.pairwise(files))
+def list_changes(files_by_thread: Mapping[int, list[str]]) -> list[tuple[str, str]]:
+    """List each change of file, from the one file to the other, thread by thread."""
+    pairs = itertools.chain.from_iterable(map(itertools.pairwise, files_by_thread.values()))
+    return [(before, after) for before, after in pairs if before != after]
+
+
+def print_trace(package: Path, title: str, time: datetime, *, is_listing: bool) -> None:
+    """Print how often a timer event of this time changes the file."""
+    recorder = trace_timer_event(package, time)
+    changes = list_changes(recorder.visited)
+    print_figure(f"changes of file, timer event {title}", len(changes))
+    print_figure("... at calls alone", len(list_changes(recorder.entered)))
+    if is_listing:
+        for (before, after), count in Counter(changes).most_common():
+            print(f"{count:>5} {Path(before).relative_to(package)} -> {Path(after).relative_to(package)}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -396,9 +409,7 @@ def main(arguments: list[str] | None = None) -> None:
     print_figures(read_functions(source), is_listing=options.list)
     if options.trace:
         for title, time in (("of long ago", LONG_AGO), ("of now", datetime.now(UTC))):
-            recorder = trace_timer_event(source, time)
-            print_figure(f"changes of file, timer event {title}", count_changes(recorder.visited))
-            print_figure("... at calls alone", count_changes(recorder.entered))
+            print_trace(source, title, time, is_listing=options.list)
 
 
 if __name__ == "__main__":

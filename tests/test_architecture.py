@@ -23,14 +23,14 @@ def test_no_module_has_a_name_of_the_standard_library(path: Path) -> None:
 
 
 def run_deployed(deployed: Path, code: str) -> str:
-    """What this code prints in an interpreter that sees the deployed packages and our source alone."""
+    """Return what code prints in an interpreter that sees the deployed packages and our source alone."""
     script = f"import sys; sys.path[:0] = [{str(SRC)!r}, {str(deployed)!r}]\n{code}"
     command = [sys.executable, "-I", "-S", "-c", script]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_both_doors_open_with_what_is_deployed_alone(deployed: Path) -> None:
-    """Neither boto3 nor the vendor's SDK nor anything for people is needed, or imported where it is there."""
+def test_both_entry_points_import_with_what_is_deployed_alone(deployed: Path) -> None:
+    """Neither boto3 nor the vendor's SDK nor anything for people is needed, or imported where it exists."""
     code = (
         "import cbr_sync.aws_lambda, index, cbr_sync.sinks.sqs, json; print(json.dumps(sorted(sys.modules)))"
     )
@@ -39,8 +39,8 @@ def test_both_doors_open_with_what_is_deployed_alone(deployed: Path) -> None:
     assert {"httpx", "pydantic"} <= modules
 
 
-def test_a_timer_runs_with_what_is_deployed_alone(deployed: Path) -> None:
-    """Also what is imported on the way of an event is there: Powertools, threads, the queue."""
+def test_an_event_runs_with_what_is_deployed_alone(deployed: Path) -> None:
+    """What is imported while an event is handled is there as well: Powertools, threads, the queue."""
     code = """
 import httpx, json, os
 from cbr_sync.app import Seams

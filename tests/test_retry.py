@@ -210,7 +210,7 @@ def call_gateway(gateway: Gateway, clock: VirtualClock, *, count: int, workers: 
 @pytest.mark.parametrize("retry_after", [None, 1.0])
 @pytest.mark.parametrize("workers", [1, 16])
 def test_three_a_second_are_used_and_little_is_refused(workers: int, retry_after: float | None) -> None:
-    """Sixty requests in one run, at no less than 0.8 of the rate, and not one in five refused after a while."""
+    """Sixty requests in one run, at no less than 0.8 of the rate, and later few refusals."""
     clock = VirtualClock()
     gateway = Gateway(clock, limit=3, seconds=1, retry_after=retry_after)
     assert call_gateway(gateway, clock, count=60, workers=workers, seconds=60) == 60

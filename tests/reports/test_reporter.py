@@ -1,4 +1,4 @@
-"""Reports: how each vault stands, from the API's lists alone, with a book of histories."""
+"""Reports: the state of each vault, from the API's lists alone, with a table of histories."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from support.builders import VAULT, Lines, build_world, make_ids
 from support.world import FILE, START, VMWARE, World, webhook_event
 
 BUCKET = ("BackupService.6405", "Bucket object deletion failed.")
-OLD = PastSync(24 * 90)  # tells that the logs reach back so far
+OLD = PastSync(24 * 90)  # shows that the logs reach back so far
 TRIGGER = Trigger(kind=Kind.TIMER, id="night")
 
 
-def report(world: World, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The report that an invoke is answered with."""
+def run_report(world: World, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a report on Lambda, and return it."""
     reply = world.on_lambda({"report": {}} | (payload or {}))
     (found,) = reply["reports"]
     assert reply["outcomes"] == []
     return dict(found)
 
 
-def states(found: dict[str, Any]) -> dict[str, str]:
-    """The state of each vault, by its name."""
+def read_states(found: dict[str, Any]) -> dict[str, str]:
+    """Return the state of each vault, by its name."""
     return {vault["name"]: vault["state"] for vault in found["vaults"]}
 
 
-def lists_asked(world: World) -> list[str]:
-    """The lists that were asked for, in order."""
+def read_requested_lists(world: World) -> list[str]:
+    """Return the lists that were requested, in order."""
     return [request.path.rpartition("/")[2] for request in world.simulator.requests]
 
 
-BOOK = [
+HISTORIES = [
     ("fresh", [PastSync(5)], "fresh"),
     ("fresh to the minute", [PastSync(26)], "fresh"),
     ("late", [PastSync(27), *build_nightly_history(9, 2)], "stale"),
@@ -56,13 +56,13 @@ BOOK = [
         build_nightly_history(9, 3) + build_nightly_history(3, ends="failed", error=BUCKET),
         "failing",
     ),
-    ("failed once, well since", [PastSync(30, ends="failed", error=BUCKET), PastSync(5)], "fresh"),
+    ("failed once, succeeded since", [PastSync(30, ends="failed", error=BUCKET), PastSync(5)], "fresh"),
     (
         "failed since, though the success is young",
         [PastSync(9), PastSync(3, ends="failed", error=BUCKET)],
         "failing",
     ),
-    ("overran", [PastSync(30), PastSync(6, ends="timeout")], "failing"),
+    ("timed out", [PastSync(30), PastSync(6, ends="timeout")], "failing"),
     ("some copies failed", [PastSync(30), PastSync(6, failed=2)], "failing"),
     ("never more than partial", [PastSync(6, failed=2)], "failing"),
     ("skipped since, and young", [PastSync(9), PastSync(3, ends="skipped")], "fresh"),
@@ -74,16 +74,16 @@ BOOK = [
 ]
 
 
-@pytest.mark.parametrize(("name", "pasts", "state"), BOOK, ids=[name for name, *_ in BOOK])
-def test_a_history_makes_a_state(name: str, pasts: list[PastSync], state: str) -> None:
-    """The last success and what came since decide, whoever started it."""
-    assert states(report(build_world((replace(VAULT, name=name), pasts)))) == {name: state}
+@pytest.mark.parametrize(("name", "pasts", "state"), HISTORIES, ids=[name for name, *_ in HISTORIES])
+def test_a_history_gives_a_state(name: str, pasts: list[PastSync], state: str) -> None:
+    """The last success and what followed decide, whoever started it."""
+    assert read_states(run_report(build_world((replace(VAULT, name=name), pasts)))) == {name: state}
 
 
-def test_a_vault_that_fails_tells_since_when_and_why() -> None:
+def test_a_failing_vault_shows_since_when_and_why() -> None:
     """The last success with its copies, its age, and the last error in the API's words."""
     pasts = [PastSync(80), *build_nightly_history(3, ends="failed", error=BUCKET)]
-    (vault,) = report(build_world((VAULT, pasts)))["vaults"]
+    (vault,) = run_report(build_world((VAULT, pasts)))["vaults"]
     assert vault["age_hours"] == 80
     assert vault["last_success"]["status"] == "succeeded"
     assert vault["last_success"]["copies"] == {"synced": 12, "deleted": 1, "failed": 0}
@@ -96,8 +96,8 @@ def test_a_vault_that_fails_tells_since_when_and_why() -> None:
 
 
 def test_a_running_sync_is_shown_with_its_progress() -> None:
-    """It makes nothing fresh before it has ended."""
-    (vault,) = report(build_world((VAULT, [PastSync(40), PastSync(10, hours=30)])))["vaults"]
+    """It makes no vault fresh before it has ended."""
+    (vault,) = run_report(build_world((VAULT, [PastSync(40), PastSync(10, hours=30)])))["vaults"]
     assert (vault["state"], vault["age_hours"]) == ("stale", 40)
     assert vault["running"]["progress"] == 33
     assert vault["running"]["started_at"] == "2026-11-22T17:00:00.000Z"
@@ -121,43 +121,43 @@ def test_never_is_said_only_where_the_logs_would_know(
     vault = replace(VAULT, name="new", created_at=START - created)
     others = [(replace(VAULT, id=one, name=one), list[PastSync]()) for one in make_ids(11)]
     old = (replace(VAULT, id=FILE, name="old"), [OLD] if older_log else [])
-    assert states(report(build_world((vault, []), old, *others)))["new"] == state
+    assert read_states(run_report(build_world((vault, []), old, *others)))["new"] == state
 
 
-def test_the_worst_stand_first_and_all_are_counted() -> None:
+def test_the_worst_come_first_and_all_are_counted() -> None:
     """With the oldest success that is known."""
     world = World()
     world.simulator = demo_simulator(world.now)
-    found = report(world)
+    found = run_report(world)
     assert found["counts"] == {"failing": 2, "never": 1, "stale": 3, "unknown": 1, "fresh": 2}
     order = [vault["state"] for vault in found["vaults"]]
     assert order == [state for state in State for _ in range(found["counts"][state])]
     assert found["oldest_sync_age_hours"] == 271.2
-    assert "vault-server-01" not in states(found), "a public vault"
+    assert "vault-server-01" not in read_states(found), "a public vault"
 
 
-def test_the_limit_is_the_askers() -> None:
-    """Hours, with a fraction if need be."""
+def test_the_age_limit_comes_from_the_payload() -> None:
+    """Hours, with a fraction where needed."""
     world = build_world((VAULT, [PastSync(5)]))
-    assert states(report(world, {"report": {"max_age_hours": 4.5}})) == {"vault": "stale"}
-    assert states(report(world, {"report": {"max_age_hours": 5}})) == {"vault": "fresh"}
+    assert read_states(run_report(world, {"report": {"max_age_hours": 4.5}})) == {"vault": "stale"}
+    assert read_states(run_report(world, {"report": {"max_age_hours": 5}})) == {"vault": "fresh"}
 
 
-def test_a_selector_and_the_allowed_vaults_bound_what_is_told_of() -> None:
-    """As they bound a sync."""
+def test_a_selector_and_the_allowed_vaults_limit_the_report() -> None:
+    """As they limit a sync."""
     world = World()
     world.simulator = demo_simulator(world.now)
-    assert set(states(report(world, {"vaults": {"object_type": "file"}}))) == {
+    assert set(read_states(run_report(world, {"vaults": {"object_type": "file"}}))) == {
         "vault-file-01",
         "vault-file-new",
     }
     environ = {**world.environ, "CBR_SYNC_ALLOWED_VAULTS": VMWARE}
     (allowed,) = world.on_lambda({"report": {}}, environ)["reports"]
-    assert set(states(allowed)) == {"vault-vmware-01"}
+    assert set(read_states(allowed)) == {"vault-vmware-01"}
 
 
 def test_a_report_on_nothing_is_an_error(world: World) -> None:
-    """It would say that all is well."""
+    """It would look as if all were well."""
     with pytest.raises(EventError, match="no hybrid vault matches name, so there is nothing to report on"):
         world.on_lambda({"report": {}, "vaults": {"name": "nobody"}})
 
@@ -165,15 +165,15 @@ def test_a_report_on_nothing_is_an_error(world: World) -> None:
 def test_recent_syncs_are_listed_where_they_are_asked_for() -> None:
     """The newest first, of so many hours; without asking there are none."""
     world = build_world((VAULT, build_nightly_history(9)))
-    listed = report(world, {"report": {"history_hours": 72}})["history"][VMWARE]
-    begun = [sync["started_at"] for sync in listed]
-    assert begun == sorted(begun, reverse=True)
-    assert len(begun) == 3
-    assert report(world)["history"] == {}
+    listed = run_report(world, {"report": {"history_hours": 72}})["history"][VMWARE]
+    start_times = [sync["started_at"] for sync in listed]
+    assert start_times == sorted(start_times, reverse=True)
+    assert len(start_times) == 3
+    assert run_report(world)["history"] == {}
 
 
-def test_a_deleted_vault_is_not_told_of() -> None:
-    """Neither one whose logs are still there, nor one that goes between two requests."""
+def test_a_deleted_vault_is_not_reported() -> None:
+    """Neither one whose logs are still there, nor one that is deleted between two requests."""
     stays = replace(VAULT, id=FILE, name="stays")
     world = build_world((VAULT, []), (stays, [PastSync(5)]))
     record_history(
@@ -184,40 +184,40 @@ def test_a_deleted_vault_is_not_told_of() -> None:
     )
     cloud = world.transport()
 
-    def deleting(request: httpx.Request) -> httpx.Response:
+    def answer_deleted(request: httpx.Request) -> httpx.Response:
         if request.url.params.get("vault_id") == VMWARE:
             error = {"error_code": "BackupService.6105", "error_msg": "The vault does not exist."}
             return httpx.Response(404, json=error)
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(deleting))
-    assert states(reply["reports"][0]) == {"stays": "fresh"}
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(answer_deleted))
+    assert read_states(reply["reports"][0]) == {"stays": "fresh"}
 
 
 def test_few_vaults_without_a_success_cost_a_request_each() -> None:
     """The others are judged by one page of the hours that matter."""
-    books = [(replace(VAULT, id=one, name=one), [PastSync(5)]) for one in make_ids(20)]
-    world = build_world(*books, (replace(VAULT, name="late"), [PastSync(24 * 50)]))
-    assert states(report(world))["late"] == "stale"
-    assert lists_asked(world) == ["vaults", "operation-logs", "operation-logs"]
+    histories = [(replace(VAULT, id=one, name=one), [PastSync(5)]) for one in make_ids(20)]
+    world = build_world(*histories, (replace(VAULT, name="late"), [PastSync(24 * 50)]))
+    assert read_states(run_report(world))["late"] == "stale"
+    assert read_requested_lists(world) == ["vaults", "operation-logs", "operation-logs"]
 
 
 def test_2300_vaults_are_judged_by_a_few_pages() -> None:
     """Also when the schedule stopped for all of them: no request a vault."""
-    books = [
+    histories = [
         (replace(VAULT, id=one, name=f"vault-{n}"), build_nightly_history(4, 2))
         for n, one in enumerate(make_ids(2300))
     ]
-    world = build_world(*books)
-    found = report(world)
+    world = build_world(*histories)
+    found = run_report(world)
     assert found["counts"] == {"stale": 2300}
-    assert Counter(lists_asked(world)) == {"vaults": 3, "operation-logs": 1 + 1 + 5}
+    assert Counter(read_requested_lists(world)) == {"vaults": 3, "operation-logs": 1 + 1 + 5}
 
 
 def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines: Lines) -> None:
     """At most 64 KiB, whole rows, the worst first; each vault has an event of its own beside it."""
-    books = [(replace(VAULT, id=one, name="数据" * 32), [PastSync(30)]) for one in make_ids(2300)]
-    report(build_world(*books, (VAULT, [PastSync(3, ends="failed", error=BUCKET)])))
+    histories = [(replace(VAULT, id=one, name="数据" * 32), [PastSync(30)]) for one in make_ids(2300)]
+    run_report(build_world(*histories, (VAULT, [PastSync(3, ends="failed", error=BUCKET)])))
     summary, *vaults = (line["outcome"] for line in log_lines())
     assert Counter(event["type"] for event in vaults) == {
         "cbr-sync.vault.stale": 2300,
@@ -233,7 +233,7 @@ def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines
 
 
 def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
-    """Of its own type, the vault its subject; told again for the same trigger it has the same id."""
+    """Of its own type, the vault its subject; emitted again for the same trigger it has the same id."""
     world = build_world((VAULT, [PastSync(30)]), (replace(VAULT, id=FILE, name="well"), [PastSync(3)]))
     event = {"trigger": "schedule", "scheduled_time": "2026-11-23T03:00:00Z", "report": {}, "vaults": {}}
     seen = []
@@ -255,7 +255,7 @@ def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
 
 def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
     """The summary alone, and no warning."""
-    report(build_world((VAULT, [PastSync(3)])))
+    run_report(build_world((VAULT, [PastSync(3)])))
     (line,) = log_lines()
     assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report")
     assert line["outcome"]["data"]["vaults"] == []
@@ -270,21 +270,21 @@ def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
         {"report": {}},
     ],
 )
-def test_any_trigger_may_ask_on_functiongraph(event: dict[str, Any]) -> None:
+def test_any_trigger_may_ask_for_a_report_on_functiongraph(event: dict[str, Any]) -> None:
     """The payload is the same for all of them."""
     reply = build_world((VAULT, [PastSync(3)])).on_functiongraph(event)
-    assert [states(found) for found in reply["reports"]] == [{"vault": "fresh"}]
+    assert [read_states(found) for found in reply["reports"]] == [{"vault": "fresh"}]
 
 
-def test_a_signed_webhook_may_ask() -> None:
+def test_a_signed_webhook_may_ask_for_a_report() -> None:
     """200 with the report; the vaults' states are its content, not its status."""
     world = build_world((VAULT, [PastSync(30)]))
     reply = world.on_lambda(webhook_event({"report": {}}, world))
     assert reply["statusCode"] == 200
-    assert states(json.loads(reply["body"])["reports"][0]) == {"vault": "stale"}
+    assert read_states(json.loads(reply["body"])["reports"][0]) == {"vault": "stale"}
 
 
-def test_a_message_may_ask_beside_others_that_sync() -> None:
+def test_a_message_may_ask_for_a_report_beside_others_that_sync() -> None:
     """A batch is served whole, the syncs first: no report takes their time."""
     world = build_world((VAULT, [PastSync(30)]))
     record_of = {"eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:work"}
@@ -295,17 +295,17 @@ def test_a_message_may_ask_beside_others_that_sync() -> None:
     ]
     assert world.on_lambda({"Records": records}) == {"batchItemFailures": []}
     assert len(world.started) == 1
-    assert lists_asked(world)[-1] == "operation-logs"
+    assert read_requested_lists(world)[-1] == "operation-logs"
     world.sleep(700)
     posts = len(world.started)
 
-    def throttled(request: httpx.Request) -> httpx.Response:
+    def throttle_lists(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(429, headers={"Retry-After": "60"}, json={})
         return world.transport().handle_request(request)
 
     environ = {**world.environ, "CBR_SYNC_LOOK_FIRST": "false"}
-    reply = world.on_lambda({"Records": records}, environ, transport=httpx.MockTransport(throttled))
+    reply = world.on_lambda({"Records": records}, environ, transport=httpx.MockTransport(throttle_lists))
     assert reply == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert len(world.started) == posts + 1
 
@@ -360,91 +360,89 @@ def test_vaults_without_a_success_never_cost_all_logs(monkeypatch: pytest.Monkey
     """In a large account one request each is less than what was logged in a week; here on small pages."""
     monkeypatch.setattr("cbr_sync.huawei.cbr.PAGE", 100)
     monkeypatch.setattr("cbr_sync.reports.reporter.PAGE", 100)
-    books = [(replace(VAULT, id=one, name=one), build_nightly_history(30)) for one in make_ids(180)]
+    histories = [(replace(VAULT, id=one, name=one), build_nightly_history(30)) for one in make_ids(180)]
     dead = [
         (replace(VAULT, id=f"{n:08x}-0000-4000-8000-00000000ffff", name="dead"), list[PastSync]())
         for n in range(11)
     ]
-    world = build_world(*books, *dead)
-    assert report(world)["counts"] == {"unknown": 11, "fresh": 180}
+    world = build_world(*histories, *dead)
+    assert run_report(world)["counts"] == {"unknown": 11, "fresh": 180}
     first, counted, each, how_far_back = 2, 1, 11, 1
-    assert Counter(lists_asked(world))["operation-logs"] == first + counted + each + how_far_back
+    assert Counter(read_requested_lists(world))["operation-logs"] == first + counted + each + how_far_back
 
 
-def test_what_is_far_back_and_cannot_be_read_leaves_a_vault_unknown(log_lines: Lines) -> None:
-    """Throttled, refused or out of time: the other vaults are told of all the same."""
+def test_older_logs_that_cannot_be_read_leave_a_vault_unknown(log_lines: Lines) -> None:
+    """Throttled, refused or out of time: the other vaults are reported all the same."""
     others = [(replace(VAULT, id=one, name=one), [PastSync(5)]) for one in make_ids(3)]
     world = build_world((replace(VAULT, name="late"), build_nightly_history(9, 2)), *others)
     cloud = world.transport()
 
-    def throttled(request: httpx.Request) -> httpx.Response:
+    def throttle_lists(request: httpx.Request) -> httpx.Response:
         if "vault_id" in request.url.params:
             return httpx.Response(429, headers={"Retry-After": "9"}, json={})
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(throttled))
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(throttle_lists))
     assert reply["reports"][0]["counts"] == {"unknown": 1, "fresh": 3}
     assert log_lines()[0]["message"] == "older logs could not be read"
 
 
 @pytest.mark.parametrize("count", [1, 12])
-def test_logs_that_do_not_tell_how_far_back_they_go_leave_a_vault_unknown(
-    count: int, log_lines: Lines
-) -> None:
-    """Nothing hangs on that but one word; the same where none of them may be counted."""
+def test_where_the_reach_of_the_logs_is_unknown_a_vault_is_too(count: int, log_lines: Lines) -> None:
+    """Only that state depends on it; the same where the logs cannot be counted."""
     world = build_world(*((replace(VAULT, id=one, name=one), list[PastSync]()) for one in make_ids(count)))
     cloud = world.transport()
 
-    def broken(request: httpx.Request) -> httpx.Response:
+    def refuse_counting(request: httpx.Request) -> httpx.Response:
         if request.url.params.get("limit") == "1":
             return httpx.Response(400, json={"error_code": "BackupService.9900", "error_msg": "end_time"})
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(broken))
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(refuse_counting))
     assert reply["reports"][0]["counts"] == {"unknown": count}
     assert log_lines()[0]["reason"] == "BackupService.9900: end_time"
 
 
-def test_time_that_runs_out_far_back_makes_no_report_fail(log_lines: Lines) -> None:
-    """All of them stopped, and the API is slow: what is known is told."""
+def test_running_out_of_time_in_older_logs_fails_no_report(log_lines: Lines) -> None:
+    """All of them stopped, and the API is slow: what is known is reported."""
     world = build_world(
         *((replace(VAULT, id=one, name=one), build_nightly_history(4, 2)) for one in make_ids(20))
     )
     cloud = world.transport()
 
-    def slow(request: httpx.Request) -> httpx.Response:
+    def answer_slowly(request: httpx.Request) -> httpx.Response:
         world.sleep(30 if "operation-logs" in request.url.path else 0)
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(slow))
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(answer_slowly))
     (found,) = reply["reports"]
     assert sum(found["counts"].values()) == 20
     assert {line["message"] for line in log_lines() if "reason" in line} == {"older logs could not be read"}
 
 
-def test_a_report_on_vaults_that_went_is_one_on_nothing() -> None:
-    """And so an error, not a good day."""
+def test_a_report_on_vaults_that_were_deleted_is_a_report_on_nothing() -> None:
+    """So it is an error, not a good day."""
     world = build_world((VAULT, []))
     cloud = world.transport()
 
-    def gone(request: httpx.Request) -> httpx.Response:
+    def answer_gone(request: httpx.Request) -> httpx.Response:
         if "vault_id" in request.url.params:
             return httpx.Response(404, json={"error_code": "BackupService.6105", "error_msg": "gone"})
         return cloud.handle_request(request)
 
     with pytest.raises(EventError, match="there is nothing to report on"):
-        world.on_lambda({"report": {}}, transport=httpx.MockTransport(gone))
+        world.on_lambda({"report": {}}, transport=httpx.MockTransport(answer_gone))
 
 
 @pytest.mark.parametrize("others", ["fresh", "late"])
-def test_whether_a_vault_was_never_synced_does_not_hang_on_others(others: str) -> None:
+def test_whether_a_vault_was_never_synced_does_not_depend_on_others(others: str) -> None:
     """The logs go back to before it was made, however little of them was needed for the rest."""
     made = replace(VAULT, name="made", created_at=START - timedelta(days=80))
     other = replace(VAULT, id=FILE, name="other")
     pasts = build_nightly_history(90) if others == "fresh" else build_nightly_history(90, 2)
-    assert states(report(build_world((made, []), (other, pasts))))["made"] == "never"
+    assert read_states(run_report(build_world((made, []), (other, pasts))))["made"] == "never"
     older = replace(made, created_at=START - timedelta(days=95))
-    assert states(report(build_world((older, []), (other, pasts))))["made"] == "unknown"
+    assert read_states(run_report(build_world((older, []), (other, pasts))))["made"] == "unknown"
 
 
 def test_a_log_that_names_no_vault_belongs_to_the_one_that_was_asked_for() -> None:
@@ -452,7 +450,7 @@ def test_a_log_that_names_no_vault_belongs_to_the_one_that_was_asked_for() -> No
     world = build_world((VAULT, [PastSync(50)]))
     cloud = world.transport()
 
-    def nameless(request: httpx.Request) -> httpx.Response:
+    def omit_vault_ids(request: httpx.Request) -> httpx.Response:
         answer = cloud.handle_request(request)
         if "operation-logs" not in request.url.path:
             return answer
@@ -460,32 +458,32 @@ def test_a_log_that_names_no_vault_belongs_to_the_one_that_was_asked_for() -> No
         logs = [{**log, "vault_id": None} for log in body["operation_logs"]]
         return httpx.Response(200, json={**body, "operation_logs": logs})
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(nameless))
-    assert states(reply["reports"][0]) == {"vault": "stale"}
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(omit_vault_ids))
+    assert read_states(reply["reports"][0]) == {"vault": "stale"}
 
 
 def test_of_a_long_history_the_newest_syncs_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as fit into a reply, and how many do not."""
     monkeypatch.setattr("cbr_sync.reports.history.MAX_HISTORY", 6)
-    books = [(replace(VAULT, id=one, name=one), build_nightly_history(9)) for one in make_ids(2)]
-    found = report(build_world(*books), {"report": {"history_hours": 24 * 30}})
+    histories = [(replace(VAULT, id=one, name=one), build_nightly_history(9)) for one in make_ids(2)]
+    found = run_report(build_world(*histories), {"report": {"history_hours": 24 * 30}})
     assert {len(syncs) for syncs in found["history"].values()} == {3}
     assert found["history_omitted"] == 12
-    begun = [sync["started_at"] for sync in found["history"][make_ids(1)[0]]]
-    assert begun == sorted(begun, reverse=True)
-    assert begun[0].startswith("2026-11-22T20")
+    start_times = [sync["started_at"] for sync in found["history"][make_ids(1)[0]]]
+    assert start_times == sorted(start_times, reverse=True)
+    assert start_times[0].startswith("2026-11-22T20")
 
 
-def test_a_list_that_fails_for_a_moment_is_read_on(world: World) -> None:
-    """Each page is tried again for itself; what lasts is unfinished, and told."""
+def test_a_list_that_fails_for_a_moment_is_continued(world: World) -> None:
+    """Each page is retried by itself; trouble that lasts leaves the run unfinished."""
     world.simulator.add_faults("503,429,502")
-    assert len(report(world)["vaults"]) == 7
+    assert len(run_report(world)["vaults"]) == 7
     world.simulator.add_faults("503*99")
     with pytest.raises(SyncUnfinished, match="CBR cannot be asked now: 503"):
-        report(world)
+        run_report(world)
 
 
-def test_vaults_that_go_while_they_are_listed_hide_no_other() -> None:
+def test_vaults_that_are_deleted_while_listed_hide_no_other() -> None:
     """The next page has moved up, so the list is read again."""
     vaults = [replace(VAULT, id=one, name=one) for one in make_ids(1001)]
     before, after = World(vaults=tuple(vaults)), World(vaults=tuple(vaults[1:]))
@@ -513,8 +511,8 @@ LOG = st.builds(
 )
 
 
-def judged(logs: list[OperationLog]) -> VaultReport:
-    """How a vault with these logs stands."""
+def judge_logs(logs: list[OperationLog]) -> VaultReport:
+    """Return the state of a vault with these logs."""
     listed = ListedVault.model_validate({"id": VMWARE, "name": "vault", "billing": {}})
     histories = Histories([VMWARE])
     histories.add(logs)
@@ -528,8 +526,8 @@ LOGS = st.lists(LOG, max_size=12, unique_by=(lambda log: log.id, lambda log: log
 @given(logs=LOGS, data=st.data())
 def test_neither_order_nor_repetition_of_logs_matters(logs: list[OperationLog], data: st.DataObject) -> None:
     """Pages may move while they are read; and the state is what its definition says."""
-    row = judged(logs)
-    assert judged(data.draw(st.permutations(logs + logs[:3]))) == row
+    row = judge_logs(logs)
+    assert judge_logs(data.draw(st.permutations(logs + logs[:3]))) == row
     good = max((log.created_at for log in logs if log.status == "success"), default=None)
     bad = max((log.created_at for log in logs if log.status in {"failed", "timeout"}), default=None)
     if bad and (not good or bad > good):
@@ -546,10 +544,10 @@ def test_a_state_of_a_newer_api_does_not_run_for_ever() -> None:
     """A sync that began later has ended, so it is not the one that goes on."""
     old = {"id": "old", "status": "cancelled", "created_at": START - timedelta(hours=20), "vault_id": VMWARE}
     new = {**old, "id": "new", "status": "success", "created_at": START - timedelta(hours=5)}
-    row = judged([OperationLog.model_validate(one) for one in (old, new)])
+    row = judge_logs([OperationLog.model_validate(one) for one in (old, new)])
     assert (row.state, row.running) == (State.FRESH, None)
     (only,) = [OperationLog.model_validate(old)]
-    running = judged([only]).running
+    running = judge_logs([only]).running
     assert running is not None
     assert running.status == "cancelled"
 
@@ -558,22 +556,22 @@ def test_a_sync_that_ends_between_two_pages_runs_no_more() -> None:
     """It is listed twice then, once as it was."""
     running = {"id": "log", "status": "running", "created_at": START, "vault_id": VMWARE}
     logs = [OperationLog.model_validate({**running, "status": status}) for status in ("running", "success")]
-    for row in (judged(logs), judged(logs[::-1])):
+    for row in (judge_logs(logs), judge_logs(logs[::-1])):
         assert (row.state, row.running) == (State.FRESH, None)
 
 
 def test_a_missing_permission_makes_a_vault_unknown_and_is_named(log_lines: Lines) -> None:
-    """A report that left the vault out would be a lie."""
+    """A report that left the vault out would be wrong."""
     world = build_world((VAULT, []))
     cloud = world.transport()
 
-    def forbidden(request: httpx.Request) -> httpx.Response:
+    def forbid_logs(request: httpx.Request) -> httpx.Response:
         if "vault_id" in request.url.params:
             return httpx.Response(403, json={"error_code": "APIGW.0302", "error_msg": "not allowed"})
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(forbidden))
-    assert states(reply["reports"][0]) == {"vault": "unknown"}
+    reply = world.on_lambda({"report": {}}, transport=httpx.MockTransport(forbid_logs))
+    assert read_states(reply["reports"][0]) == {"vault": "unknown"}
     assert {line["reason"] for line in log_lines() if "reason" in line} == {"APIGW.0302: not allowed"}
 
 

@@ -377,7 +377,7 @@ def test_every_sync_form_may_carry_a_time(payload: dict[str, Any], time: str, mo
 )
 def test_a_time_without_its_zone_is_a_mistake(time: object) -> None:
     """It would be another moment for every reader."""
-    with pytest.raises(EventError, match="time: found .*, expected a time with its zone"):
+    with pytest.raises(EventError, match=r"time: found .*, expected a time with its zone"):
         direct({"vault_id": VMWARE, "time": time})
 
 
