@@ -29,7 +29,7 @@ def run_deployed(deployed: Path, code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_both_doors_open_with_what_is_deployed_alone(deployed: Path) -> None:
+def test_both_entry_points_load_with_what_is_deployed_alone(deployed: Path) -> None:
     """Neither boto3 nor the vendor's SDK nor anything for people is needed, or imported where it is there."""
     code = (
         "import cbr_sync.aws_lambda, index, cbr_sync.sinks.sqs, json; print(json.dumps(sorted(sys.modules)))"
@@ -43,7 +43,6 @@ def test_a_timer_runs_with_what_is_deployed_alone(deployed: Path) -> None:
     """Also what is imported on the way of an event is there: Powertools, threads, the queue."""
     code = """
 import httpx, json, os
-from cbr_sync.app import Seams
 from cbr_sync.aws_lambda import LambdaAdapter
 
 def api(request):
@@ -57,7 +56,7 @@ class Context:
 environ = {"CBR_SYNC_ENDPOINT": "https://cbr.example.com", "CBR_SYNC_PROJECT_ID": "p",
            "HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s"}
 vaults = ["8d3a8b28-a697-41e2-8d5d-903669f8a02d", "2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02"]
-adapter = LambdaAdapter(environ, Seams(transport=httpx.MockTransport(api)))
+adapter = LambdaAdapter(environ, transport=httpx.MockTransport(api))
 reply = adapter({"vault_ids": vaults}, Context())
 print(json.dumps([reply["counts"], sorted({name.partition(".")[0] for name in sys.modules})]))
 """

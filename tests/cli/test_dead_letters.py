@@ -59,8 +59,8 @@ def moto() -> Iterator[str]:
 class Clouds(httpx.BaseTransport):
     """moto's SQS, and the simulator's CBR.
 
-    A request whose body holds ``interrupt`` interrupts the process, one whose URL holds ``refuse`` is refused.
-    The clock is a minute ahead of moto's, so that every message is older than what is done for it.
+    A request whose body holds ``interrupt`` interrupts the process, one whose URL holds ``refuse`` is
+    refused. The clock is a minute ahead of moto's, so that every message is older than what is done for it.
     """
 
     moto: str
@@ -716,7 +716,7 @@ def test_an_old_webhook_is_served_by_its_own_signature_and_time(clouds: Clouds) 
 
 
 def test_a_webhook_that_was_never_signed_right_is_not_served(clouds: Clouds) -> None:
-    """Strangers' requests may lie among the dead-lettered events of a gateway that hands over asynchronously."""
+    """Strangers' requests may lie among the dead letters of a gateway that hands over asynchronously."""
     event = build_webhook_record(clouds.clock.now() - timedelta(hours=3), b"the secret of somebody else.....")
     [(_, result)] = replay_file(clouds, json.dumps(event))
     assert result.answer == "HTTP 401"

@@ -39,7 +39,7 @@ def imported_from(entry_points: set[str]) -> set[str]:
 
 
 def test_what_runs_is_in_and_nothing_else_of_ours(shipped: Path) -> None:
-    """The modules that the doors lead to; the simulator and the command line are for people."""
+    """The modules that the entry points import; the simulator and the command line are for people."""
     ours = {name for name in names_in(shipped) if name.startswith("cbr_sync/") and name.endswith(".py")}
     expected = imported_from({"aws_lambda", "functiongraph"}) | {"__init__"}
     assert ours == {f"cbr_sync/{module.replace('.', '/')}.py" for module in expected}
