@@ -14,7 +14,7 @@ from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import PATIENCE_SECONDS, TESTS, read_event, install, on_linux, unpack
+from support.shipped import PATIENCE_SECONDS, TESTS, install, on_linux, read_event, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux

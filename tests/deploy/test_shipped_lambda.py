@@ -20,7 +20,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, Request
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import LambdaService, read_event, install, on_linux, unpack
+from support.shipped import LambdaService, install, on_linux, read_event, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux

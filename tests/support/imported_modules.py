@@ -22,7 +22,7 @@ import httpx
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Answer as the API, which starts every sync and knows one vault and no operation, and as SQS, which accepts all."""
+    """Answer as the API, which starts every sync and has one vault and no operation, and as SQS."""
     if "operation-logs" in request.url.path:
         return httpx.Response(200, json={"operation_logs": [], "count": 0})
     if request.url.path.endswith("/vaults"):
