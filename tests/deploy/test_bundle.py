@@ -110,7 +110,7 @@ def test_a_wrong_command_says_what_to_say() -> None:
 def test_without_the_runtimes_python_it_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It builds all the same, and tells what that costs."""
+    """It builds all the same, and says what that costs."""
     monkeypatch.setattr(bundle, "RUNTIME", "3.99")
     assert bundle.find_python() is None
     (tmp_path / "module.py").write_text("x = 1\n", encoding="utf-8")

@@ -71,8 +71,8 @@ def start(tree: Path, runtime_client: Path, runtime_python: str, simulator: Simu
 
 def outcomes_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The outcomes that were logged."""
-    told = [line["outcome"]["data"] for line in lines if "outcome" in line]
-    return [data for data in told if "attempts" in data]
+    data_of_lines = [line["outcome"]["data"] for line in lines if "outcome" in line]
+    return [data for data in data_of_lines if "attempts" in data]
 
 
 def test_schedule_webhook_and_batch_are_answered_in_one_process(start: Start) -> None:
@@ -218,7 +218,7 @@ def test_each_run_writes_one_line_of_metrics(start: Start) -> None:
 
 
 def test_no_request_is_logged_with_its_url(start: Start) -> None:
-    """At INFO httpx tells each, which Lambda's JSON format would let through."""
+    """At INFO httpx logs each, which Lambda's JSON format would let through."""
     with start() as service:
         service.invoke({"vault_id": VMWARE})
     assert not [line for line in service.lines if "HTTP Request" in line or "127.0.0.1" in line]

@@ -315,7 +315,7 @@ def test_every_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "events").iterdir()), ids=lambda path: path.name)
 def test_an_event_file_parses_and_is_named_for_its_platform_and_kind(path: Path) -> None:
-    """Its name tells what it holds, and it is written as a formatter would."""
+    """Its name says what it holds, and it is written as a formatter would."""
     kinds = "|".join(Kind)
     assert re.fullmatch(rf"(aws|functiongraph)-({kinds})(-[a-z0-9]+)*\.json", path.name)
     text = path.read_text(encoding="utf-8")

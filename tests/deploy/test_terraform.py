@@ -133,7 +133,7 @@ def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
 
 
 def test_what_was_given_up_is_told() -> None:
-    """FunctionGraph neither repeats nor tells anything without this."""
+    """FunctionGraph neither repeats nor reports anything without this."""
     (body,) = (body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration")
     assert 1 <= body["max_async_retry_attempts"] <= 3
     assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400

@@ -71,7 +71,7 @@ def test_the_table_of_settings_names_every_variable_that_is_read(readme: str) ->
 
 @both
 def test_every_event_file_is_named_and_only_such(readme: str) -> None:
-    """Each trigger has a file to try, and each file is told of."""
+    """Each trigger has a file to try, and each file is named."""
     files = {f"events/{path.name}" for path in (ROOT / "events").iterdir()}
     assert set(re.findall(r"events/[a-z0-9-]+\.json", readme)) == files
 
@@ -147,7 +147,7 @@ def test_the_runbook_knows_every_status_state_and_code_of_ours(readme: str) -> N
 
 
 @both
-def test_every_message_is_told_of(readme: str) -> None:
+def test_every_message_is_named(readme: str) -> None:
     """By its type."""
     types = {"cbr-sync.checkpoint.sync.{status}.v1", "cbr-sync.vault.{state}", REJECTED, REPORT, RUN_FINISHED}
     assert {word for word in code_spans(readme) if word.startswith("cbr-sync.")} == types

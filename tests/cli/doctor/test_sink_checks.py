@@ -29,7 +29,7 @@ from support.doctor import (
 
 
 def refuse_as_sqs(status: int, code: str) -> Answer:
-    """An error as SQS tells it."""
+    """An error in the form of SQS."""
     return answer_with(status, {"__type": f"com.amazonaws.sqs#{code}", "message": "no"})
 
 
