@@ -78,7 +78,7 @@ def test_a_wait_is_the_servers_wish_and_full_jitter(
     """From nothing up to the ceiling, on top of Retry-After."""
     error = NotAcceptedError("503", "later", retry_after_seconds=wish)
     clock = RecordingClock()
-    clock.jitter = lambda low, high: chance.uniform(low, high)  # type: ignore[method-assign]
+    clock.jitter = chance.uniform  # type: ignore[method-assign, assignment]
     assert clock.retrier().call(Failing(error, times=attempt), deadline=1e9) == "an answer"
     low = wish or 0
     assert len(clock.waits) == attempt

@@ -69,7 +69,7 @@ def test_a_page_names_the_vaults_that_were_asked_for(cloud: Simulator, tmp_path:
             [],
             {"ALL_PROXY": "socks5://u:hunter2@h:1"},
             2,
-            "ALL_PROXY: found a SOCKS proxy, which cbr-sync cannot use",
+            "ALL_PROXY: found a SOCKS proxy",
         ),
         (["--html", "/no/such/folder/x.html"], {}, 1, "cannot write /no/such/folder/x.html: No such file"),
     ],

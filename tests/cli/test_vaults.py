@@ -30,7 +30,7 @@ def test_the_hybrid_vaults_are_listed(cloud: Simulator) -> None:
             [],
             {"HTTPS_PROXY": "garbage://u:hunter2@h"},
             2,
-            "HTTPS_PROXY: found neither an http:// nor an https:// URL",
+            "HTTPS_PROXY: found neither an http://",
         ),
         (["--tag", "env"], {}, 2, "--tag env: expected KEY=VALUE"),
     ],

@@ -73,8 +73,8 @@ def start_instance(
 
 def select_outcomes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The outcomes that were logged."""
-    told = [line["outcome"]["data"] for line in lines if "outcome" in line]
-    return [data for data in told if "attempts" in data]
+    data_of_lines = [line["outcome"]["data"] for line in lines if "outcome" in line]
+    return [data for data in data_of_lines if "attempts" in data]
 
 
 def test_schedule_webhook_and_batch_are_answered_in_one_process(start_instance: Start) -> None:
