@@ -140,13 +140,13 @@ def test_interim_answers_have_no_end(fault: str, accepted: bool) -> None:
 def test_a_client_gets_through_interim_answers_only_when_the_server_ends() -> None:
     """Each of them comes well within a read timeout, so that many timeouts pass."""
     with (
-        httpx.Client(auth=AUTH, timeout=0.3) as client,
+        httpx.Client(auth=AUTH, timeout=0.8) as client,
         ThreadPoolExecutor(1) as pool,
         SimulatorServer(faulty("interim"), drip_seconds=QUICK_SECONDS) as server,
     ):
         waiting = pool.submit(client.get, server.url + LOGS)
         with pytest.raises(TimeoutError):
-            waiting.result(timeout=1)
+            waiting.result(timeout=2)
         server.__exit__()
         with pytest.raises(httpx.RemoteProtocolError):
             waiting.result(timeout=5)
