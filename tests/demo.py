@@ -23,11 +23,17 @@ from rich.table import Table
 from cbr_sync.aws.sigv4 import SigV4Auth
 from cbr_sync.clock import Clock
 from cbr_sync.credentials import Credentials
-from cbr_sync.local import InvokeResult, platform_of, play, signed, simulator_environ
+from cbr_sync.local import InvokeResult, guess_platform, invoke, sign_event, simulator_environ
 from cbr_sync.settings import parse_webhook_secret
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
-from support.sample_events import DEFAULT_VAULTS, PLAYBOOK, Expected, expected_messages, word_of
+from support.sample_events import (
+    DEFAULT_VAULTS,
+    EXPECTED_RESULTS,
+    Expected,
+    count_expected_messages,
+    get_status,
+)
 
 REGION = "eu-west-1"
 AWS_KEYS = Credentials("demo-key", "demo-secret")
@@ -85,7 +91,7 @@ def main() -> int:
     for mistake in mistakes:
         console.print(f"unexpected: {mistake}", style="red", markup=False)
     if not mistakes:
-        console.print(f"All {len(PLAYBOOK)} events gave the expected results.", style="green")
+        console.print(f"All {len(EXPECTED_RESULTS)} events gave the expected results.", style="green")
     return 1 if mistakes else 0
 
 
@@ -108,7 +114,7 @@ def run_all_events(
     for column in ("kind", "vault", "status", "operation", "reply"):
         table.add_column(column, no_wrap=True)
     mistakes = []
-    for path, expected in PLAYBOOK.items():
+    for path, expected in EXPECTED_RESULTS.items():
         result = run_event(path, environ)
         emitted = queue.receive_new()
         messages += emitted
@@ -124,9 +130,9 @@ def run_event(path: Path, environ: dict[str, str]) -> InvokeResult:
     with SimulatorServer(demo_simulator(Clock().now)) as server:
         environ = {**simulator_environ(server.url, DEFAULT_VAULTS), **environ}
         event = json.loads(path.read_text(encoding="utf-8"))
-        event = signed(event, parse_webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
+        event = sign_event(event, parse_webhook_secret(environ["CBR_SYNC_WEBHOOK_SECRET"]), now=time.time())
         with redirect_stderr(StringIO()):  # the log has the same messages as the queue
-            return play(event, platform_of(path), environ)
+            return invoke(event, guess_platform(path), environ)
 
 
 def add_rows(table: Table, name: str, result: InvokeResult, emitted: list[dict[str, Any]]) -> None:
@@ -140,7 +146,7 @@ def add_rows(table: Table, name: str, result: InvokeResult, emitted: list[dict[s
     """
     for number, message in enumerate(emitted):
         first = number == 0
-        status = word_of(message)
+        status = get_status(message)
         style = "green" if status == "accepted" else "yellow"
         table.add_row(
             name if first else "",
@@ -173,7 +179,7 @@ def show_queue(console: Console, messages: list[dict[str, Any]]) -> list[str]:
     console.print("The first one:\n")
     console.print_json(json.dumps(messages[0]))
     console.print()
-    expected = expected_messages()
+    expected = count_expected_messages()
     return [] if counts == expected else [f"found {dict(counts)} in the queue, expected {dict(expected)}"]
 
 

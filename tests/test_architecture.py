@@ -46,7 +46,6 @@ def test_an_event_runs_with_what_is_deployed_alone(deployed: Path) -> None:
     """What is imported while an event is handled is there as well: Powertools, threads, the queue."""
     code = """
 import httpx, json, os
-from cbr_sync.app import Seams
 from cbr_sync.aws_lambda import LambdaAdapter
 
 def api(request):
@@ -60,7 +59,7 @@ class Context:
 environ = {"CBR_SYNC_ENDPOINT": "https://cbr.example.com", "CBR_SYNC_PROJECT_ID": "p",
            "HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s"}
 vaults = ["8d3a8b28-a697-41e2-8d5d-903669f8a02d", "2f1f6ab4-4f0c-4b64-9a3c-0d6f5f7f1a02"]
-adapter = LambdaAdapter(environ, Seams(transport=httpx.MockTransport(api)))
+adapter = LambdaAdapter(environ, transport=httpx.MockTransport(api))
 reply = adapter({"vault_ids": vaults}, Context())
 print(json.dumps([reply["counts"], sorted({name.partition(".")[0] for name in sys.modules})]))
 """

@@ -133,8 +133,8 @@ def test_every_documented_variable_may_be_encrypted(world: World, capsys: pytest
         "LOG_LEVEL": "debug",
     }
     context = EncryptedContext(encrypted)
-    door = FunctionGraphAdapter({}, world.seams(httpx.MockTransport(services)))
-    assert door(TIMER, context)["counts"] == {"accepted": 1}
+    adapter = FunctionGraphAdapter({}, **world.options(httpx.MockTransport(services)))
+    assert adapter(TIMER, context)["counts"] == {"accepted": 1}
     assert {str(request.url) for request in services.requests} == {"http://localstack:4510/"}
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {line["service"] for line in lines} == {"encrypted-service"}

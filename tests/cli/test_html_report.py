@@ -14,16 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbr_sync.app import App, Keys, Seams
+from cbr_sync.app import App
 from cbr_sync.cli.html_report import MAX_DRAWN_VAULTS, Timeline, format_duration, render_page
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.local import simulator_environ
 from cbr_sync.models import Copies, Kind, OutcomeError, Trigger, VaultSelector
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.reports.models import Report, ReportParam, State, SyncRecord, VaultReport
+from cbr_sync.services import Services
 from cbr_sync.settings import Settings
 from cbr_sync.simulator.scenarios import demo_simulator
 from support.chromium import DARK, LIGHT, Chromium, find_chromium
-from support.world import ENDPOINT, START
+from support.world import ENDPOINT, START, VirtualClock
 
 TRIGGER = Trigger(kind=Kind.DIRECT, id="somebody")
 BUCKET = OutcomeError(code="BackupService.6405", message="Bucket object deletion failed.")
@@ -100,10 +102,12 @@ def demo_report() -> Report:
     """The report on the demo simulator, made as a run makes it."""
     simulator = demo_simulator(lambda: START)
     environ = simulator_environ(ENDPOINT, "hybrid")
-    seams = Seams(now=lambda: START, transport=simulator.transport())
-    app = App(Settings.load(environ), environ, make_logger(environ), seams)
-    session = app.session(Keys, 60)
-    return session.report(session.discover(VaultSelector()), ReportParam(history_hours=TWO_WEEKS), TRIGGER)
+    options = {"clock": VirtualClock(), "transport": simulator.transport()}
+    app = App(Settings.load(environ), environ, make_logger(environ), **options)
+    services = Services(app, PlatformValues, 60)
+    return services.report(
+        services.find_vaults(VaultSelector()), ReportParam(history_hours=TWO_WEEKS), TRIGGER
+    )
 
 
 @dataclass

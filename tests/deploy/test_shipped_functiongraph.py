@@ -14,7 +14,7 @@ from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import PATIENCE_SECONDS, TESTS, event_of, install, on_linux, unpack
+from support.shipped import PATIENCE_SECONDS, TESTS, install, on_linux, read_event, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
@@ -63,7 +63,7 @@ def run_instance(code: Path, libraries: Path, runtime_python: str) -> Iterator[R
 def test_timer_and_gateway_events_are_answered(run_instance: Run) -> None:
     """One instance, initialised once, serves a timer and both forms of a gateway's body."""
     names = ("functiongraph-timer", "functiongraph-webhook-apig", "functiongraph-webhook-apig-base64")
-    started, timer, plain, base64, _ = run_instance(*map(event_of, names))
+    started, timer, plain, base64, _ = run_instance(*map(read_event, names))
     assert started == {"reply": None}
     assert timer["reply"]["counts"] == {"accepted": 1}
     assert [plain["reply"]["statusCode"], base64["reply"]["statusCode"]] == [200, 200]
@@ -73,14 +73,14 @@ def test_timer_and_gateway_events_are_answered(run_instance: Run) -> None:
 
 def test_a_report_runs_as_shipped(run_instance: Run) -> None:
     """What only a report imports is in the zip, too."""
-    _, answer, _ = run_instance(event_of("functiongraph-timer-report"))
+    _, answer, _ = run_instance(read_event("functiongraph-timer-report"))
     (report,) = answer["reply"]["reports"]
     assert report["counts"] == {"unknown": 7}
 
 
 def test_our_packages_win_over_the_platforms_old_ones(run_instance: Run, code: Path) -> None:
     """Pydantic needs a newer typing-extensions than the one that lies behind."""
-    *_, seen = run_instance(event_of("functiongraph-timer"))
+    *_, seen = run_instance(read_event("functiongraph-timer"))
     assert {"typing_extensions", "certifi"} <= seen["files"].keys()
     assert all(Path(file).is_relative_to(code) for file in seen["files"].values())
     assert {"requests", "urllib3", "boto3"}.isdisjoint(seen["modules"])

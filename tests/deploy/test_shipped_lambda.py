@@ -20,7 +20,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, Request
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import LambdaService, event_of, install, on_linux, unpack
+from support.shipped import LambdaService, install, on_linux, read_event, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
@@ -74,9 +74,9 @@ def select_outcomes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_schedule_webhook_and_batch_are_answered_in_one_process(start_instance: Start) -> None:
     """Each as its platform reads it, and each outcome in the log."""
     with start_instance() as service:
-        schedule = service.invoke(event_of("aws-schedule-rule"), "request-1")
-        webhook = service.invoke(event_of("aws-webhook-function-url"), "request-2")
-        batch = service.invoke(event_of("aws-queue-sqs"), "request-3")
+        schedule = service.invoke(read_event("aws-schedule-rule"), "request-1")
+        webhook = service.invoke(read_event("aws-webhook-function-url"), "request-2")
+        batch = service.invoke(read_event("aws-queue-sqs"), "request-3")
     assert schedule.body["counts"] == {"accepted": 1}
     assert webhook.body["statusCode"] == 200
     assert json.loads(webhook.body["body"])["outcomes"][0]["status"] == "accepted"
@@ -117,7 +117,7 @@ def test_a_report_runs_as_shipped_and_pings(start_instance: Start, simulator: Si
         with start_instance(
             CBR_SYNC_PING_URL=f"http://127.0.0.1:{monitor.server_address[1]}/check"
         ) as service:
-            answer = service.invoke(event_of("aws-schedule-report"), "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001")
+            answer = service.invoke(read_event("aws-schedule-report"), "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001")
         monitor.shutdown()
     (report,) = answer.body["reports"]
     assert report["counts"] == {"unknown": 6}
@@ -156,7 +156,7 @@ def test_wrong_settings_do_not_break_the_import_but_name_themselves(start_instan
     """All of them, in each event's answer: an import that fails would be shown without its message."""
     with start_instance(CBR_SYNC_CONCURRENCY="none", CBR_SYNC_VALUTS="hybrid") as service:
         answer = service.invoke({"vault_id": VMWARE})
-        webhook = service.invoke(event_of("aws-webhook-function-url"))
+        webhook = service.invoke(read_event("aws-webhook-function-url"))
     assert answer.body["errorType"] == "SettingsError"
     assert "CBR_SYNC_CONCURRENCY" in answer.body["errorMessage"]
     assert "CBR_SYNC_VALUTS" in answer.body["errorMessage"]
@@ -171,7 +171,7 @@ def test_keys_and_webhook_secret_come_from_the_extension(start_instance: Start) 
     without = ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CBR_SYNC_WEBHOOK_SECRET")
     with start_instance(without=without, secret=secret, CBR_SYNC_SECRET_ID=SECRET_ID) as service:
         schedule = service.invoke({"trigger": "schedule"})
-        webhook = service.invoke(event_of("aws-webhook-function-url"))
+        webhook = service.invoke(read_event("aws-webhook-function-url"))
     assert schedule.body["counts"] == {"accepted": 1}
     assert webhook.body["statusCode"] == 200
     assert {token for _, token in service.secret_requests} == {"the-session-token"}
@@ -228,7 +228,7 @@ def test_nothing_is_compiled_or_written_when_it_runs(start_instance: Start, tree
     """Every module that a run imports has its bytecode in the zip; the platform could not write it."""
     before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
     with start_instance() as service:
-        service.invoke(event_of("aws-schedule-rule"))
+        service.invoke(read_event("aws-schedule-rule"))
     assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
-from cbr_sync import events
 from cbr_sync.models import Kind, Status
 from cbr_sync.monitoring.metrics import (
     ATTEMPTS,
@@ -26,6 +25,8 @@ from cbr_sync.monitoring.metrics import (
     STALE_VAULTS,
 )
 from cbr_sync.settings import Settings
+from cbr_sync.triggers.payload import ReportRequest, parse_request
+from support.receiver import FakeReceiver, read_messages
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATE: dict[str, Any] = cfn_yaml.load(str(ROOT / "template.yaml"))
@@ -128,7 +129,7 @@ def test_two_stacks_do_not_fight_over_the_schedules_name() -> None:
 def test_the_schedules_input_is_read_as_a_schedule() -> None:
     """Its own keys are taken out, what is left is an empty payload: the default vaults."""
     event = json.loads(SCHEDULE["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-23T03:00:00Z"))
-    (message,) = events.messages(event, "request-1")
+    (message,) = read_messages(event)
     assert message.trigger.kind is Kind.SCHEDULE
     assert message.trigger.time is not None
     assert message.payload == {}
@@ -142,13 +143,13 @@ def test_the_reports_input_is_read_as_a_report() -> None:
     filled = text.replace("${MaxAgeHours}", hours).replace(
         "<aws.scheduler.scheduled-time>", "2026-11-23T09:00:00Z"
     )
-    (message,) = events.messages(json.loads(filled), "request-1")
+    (message,) = read_messages(json.loads(filled))
     assert message.trigger.kind is Kind.SCHEDULE
     assert message.trigger.time is not None
-    asked = events.asked(message, default_vaults=(), allowed_vaults=())
-    assert asked.report is not None
-    assert asked.report.max_age_hours == 26
-    assert str(asked.selector) == "at all"
+    request = parse_request(message, FakeReceiver().settings)
+    assert isinstance(request, ReportRequest)
+    assert request.options.max_age_hours == 26
+    assert str(request.vaults) == "at all"
 
 
 def test_no_event_is_lost_silently() -> None:

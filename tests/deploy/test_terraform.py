@@ -19,9 +19,10 @@ import hcl2
 import pytest
 
 import bundle
-from cbr_sync import events
-from cbr_sync.models import Kind
+from cbr_sync.models import Kind, VaultSelector
 from cbr_sync.settings import Settings
+from cbr_sync.triggers.payload import ReportRequest, SyncRequest, parse_request
+from support.receiver import FakeReceiver, read_messages
 from support.world import secret_text
 
 FOLDER = bundle.ROOT / "deploy" / "functiongraph"
@@ -226,10 +227,10 @@ def test_the_timers_event_is_read_as_a_timer(tmp_path: Path) -> None:
     assert timer["schedule"] == "CRON_TZ=Europe/Berlin 0 0 3 * * *"
     event = {"version": "v1.0", "time": "2026-11-23T03:00:00+01:00", "trigger_type": "TIMER",
              "trigger_name": timer["name"], "user_event": timer["user_event"]}  # fmt: skip
-    (message,) = events.messages(event, "request-1")
+    (message,) = read_messages(event)
     assert message.trigger.kind is Kind.TIMER
-    asked = events.asked(message, default_vaults=("hybrid",), allowed_vaults=())
-    assert asked.selector is not None
+    request = parse_request(message, FakeReceiver(CBR_SYNC_VAULTS="hybrid").settings)
+    assert request == SyncRequest(VaultSelector(), auto_trigger=True)
 
 
 def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
@@ -238,10 +239,10 @@ def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
     assert report["schedule"] == "CRON_TZ=UTC 0 0 9 * * *"
     event = {"time": "2026-11-23T09:00:00Z", "trigger_type": "TIMER", "trigger_name": report["name"],
              "user_event": report["user_event"]}  # fmt: skip
-    (message,) = events.messages(event, "request-1")
-    asked = events.asked(message, default_vaults=(), allowed_vaults=())
-    assert asked.report is not None
-    assert asked.report.max_age_hours == 50
+    (message,) = read_messages(event)
+    request = parse_request(message, FakeReceiver().settings)
+    assert isinstance(request, ReportRequest)
+    assert request.options.max_age_hours == 50
 
 
 def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:

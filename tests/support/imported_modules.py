@@ -1,6 +1,6 @@
 """Prints what one event makes a fresh interpreter import: a JSON list of modules, and the reply's shape.
 
-    python -I -S imported_modules.py DOOR EVENT ENVIRON PATH...
+    python -I -S imported_modules.py PLATFORM EVENT ENVIRON PATH...
 
 The API and the queue answer from the process itself.
 """
@@ -9,11 +9,11 @@ import json
 import sys
 
 BEFORE = set(sys.modules)
-door_name, event = sys.argv[1], json.loads(sys.argv[2])
+platform, event = sys.argv[1], json.loads(sys.argv[2])
 environ: dict[str, str] = json.loads(sys.argv[3])
 sys.path[:0] = sys.argv[4:]
 
-if door_name == "aws":
+if platform == "aws":
     from cbr_sync.aws_lambda import LambdaAdapter as Adapter
 else:
     from cbr_sync.functiongraph import FunctionGraphAdapter as Adapter  # type: ignore[assignment]
@@ -22,7 +22,7 @@ import httpx
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Of the API, which starts every sync and knows a vault and no log; of SQS, which takes all messages."""
+    """Answer as the API, which starts every sync and knows one vault and no operation, or as SQS."""
     if "operation-logs" in request.url.path:
         return httpx.Response(200, json={"operation_logs": [], "count": 0})
     if request.url.path.endswith("/vaults"):

@@ -1,4 +1,4 @@
-"""What each file in ``events/`` is to give when it is played on a fresh simulator; for tests and demo."""
+"""The result that each file in ``events/`` has to give on a fresh simulator, for the tests and the demo."""
 
 from __future__ import annotations
 
@@ -21,32 +21,42 @@ DEFAULT_VAULTS = f"{VMWARE},{FILE}"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The reply in a few words, and each vault that was told of with its status, in order."""
+    """The result of an event.
+
+    Attributes:
+        answer: The reply in a few words, as ``InvokeResult.answer`` puts it.
+        vaults: Each vault that a message was emitted for with its status, in order.
+    """
 
     answer: str
     vaults: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, answer: str, emitted: Iterable[Mapping[str, Any]]) -> Expected:
-        """What really came of an event: its reply, and what was emitted of single vaults."""
+        """Return the result that an event gave.
+
+        Args:
+            answer: As the attribute.
+            emitted: What was emitted; only what is about a single vault counts.
+        """
         vaults = (event for event in emitted if "subject" in event)
-        return cls(answer, tuple((event["subject"], word_of(event)) for event in vaults))
+        return cls(answer, tuple((event["subject"], get_status(event)) for event in vaults))
 
 
-def word_of(event: Mapping[str, Any]) -> str:
-    """The status of a sync, or the state of a vault."""
+def get_status(event: Mapping[str, Any]) -> str:
+    """Return the status of a sync, or the state of a vault."""
     data = event["data"]
-    word: str = data["status"] if "status" in data else data["state"]
-    return word
+    status: str = data["status"] if "status" in data else data["state"]
+    return status
 
 
-def accepted(answer: str, *vaults: str) -> Expected:
-    """The API took all of them."""
+def expect_accepted(answer: str, *vaults: str) -> Expected:
+    """Expect a sync of each of these vaults to be accepted."""
     return Expected(answer, tuple((vault, "accepted") for vault in vaults))
 
 
 NEW = "b1725374-d0b8-4db1-8fc4-927f64e19a09"
-# In the simulator's book of histories, the worst first.
+# In the demo simulator's histories, the worst first.
 NOT_FRESH_VMWARE = (
     ("7d3e1f30-9c74-4c79-8b80-5e3b20ad4c05", "failing"),
     (PARTIAL, "failing"),
@@ -56,49 +66,49 @@ NOT_FRESH_VMWARE = (
     ("c2836485-e1c9-4ec2-9ad5-a38075f2ab10", "unknown"),
 )
 
-PLAYBOOK = {
+EXPECTED_RESULTS = {
     EVENTS / f"{name}.json": expected
     for name, expected in {
-        "aws-direct": accepted("returned", VMWARE, FILE),
-        "aws-event-eventbridge": accepted("returned", FILE),
-        "aws-notification-sns": accepted("returned", VMWARE),
-        "aws-queue-sqs": accepted("0 handed back", VMWARE, FILE, VMWARE_2),
-        "aws-queue-sqs-fifo": accepted("0 handed back", VMWARE, FILE),
+        "aws-direct": expect_accepted("returned", VMWARE, FILE),
+        "aws-event-eventbridge": expect_accepted("returned", FILE),
+        "aws-notification-sns": expect_accepted("returned", VMWARE),
+        "aws-queue-sqs": expect_accepted("0 handed back", VMWARE, FILE, VMWARE_2),
+        "aws-queue-sqs-fifo": expect_accepted("0 handed back", VMWARE, FILE),
         "aws-schedule-report": Expected("returned", NOT_FRESH_VMWARE),
-        "aws-schedule-rule": accepted("returned", VMWARE, FILE),
-        "aws-schedule-scheduler": accepted("returned", VMWARE, FILE),
-        "aws-schedule-scheduler-input": accepted("returned", VMWARE, VMWARE_2),
-        "aws-webhook-alb": accepted("HTTP 200", VMWARE),
-        "aws-webhook-alb-multi-value": accepted("HTTP 200", FILE),
-        "aws-webhook-function-url": accepted("HTTP 200", VMWARE_2),
-        "aws-webhook-function-url-base64": accepted("HTTP 200", PARTIAL),
-        "aws-webhook-http-api-v2": accepted("HTTP 200", FILE),
+        "aws-schedule-rule": expect_accepted("returned", VMWARE, FILE),
+        "aws-schedule-scheduler": expect_accepted("returned", VMWARE, FILE),
+        "aws-schedule-scheduler-input": expect_accepted("returned", VMWARE, VMWARE_2),
+        "aws-webhook-alb": expect_accepted("HTTP 200", VMWARE),
+        "aws-webhook-alb-multi-value": expect_accepted("HTTP 200", FILE),
+        "aws-webhook-function-url": expect_accepted("HTTP 200", VMWARE_2),
+        "aws-webhook-function-url-base64": expect_accepted("HTTP 200", PARTIAL),
+        "aws-webhook-http-api-v2": expect_accepted("HTTP 200", FILE),
         "aws-webhook-rest-v1": Expected("HTTP 207", ((VMWARE, "accepted"), (PUBLIC, "failed"))),
-        "functiongraph-direct": accepted("returned", VMWARE),
+        "functiongraph-direct": expect_accepted("returned", VMWARE),
         "functiongraph-event-eventgrid": Expected("returned", ((BUSY, "already_running"),)),
-        "functiongraph-event-eventgrid-batch": accepted("returned", VMWARE_2, PARTIAL),
-        "functiongraph-notification-smn": accepted("returned", VMWARE),
-        "functiongraph-queue-kafka": accepted("returned", VMWARE, FILE),
-        "functiongraph-queue-rocketmq": accepted("returned", VMWARE_2),
-        "functiongraph-timer": accepted("returned", VMWARE, FILE),
+        "functiongraph-event-eventgrid-batch": expect_accepted("returned", VMWARE_2, PARTIAL),
+        "functiongraph-notification-smn": expect_accepted("returned", VMWARE),
+        "functiongraph-queue-kafka": expect_accepted("returned", VMWARE, FILE),
+        "functiongraph-queue-rocketmq": expect_accepted("returned", VMWARE_2),
+        "functiongraph-timer": expect_accepted("returned", VMWARE, FILE),
         "functiongraph-timer-report": Expected(
             "returned", (*NOT_FRESH_VMWARE[:2], (NEW, "never"), *NOT_FRESH_VMWARE[2:])
         ),
-        "functiongraph-timer-selector": accepted("returned", VMWARE, FILE),
-        "functiongraph-timer-user-event": accepted("returned", VMWARE, VMWARE_2),
-        "functiongraph-webhook-apig": accepted("HTTP 200", VMWARE),
-        "functiongraph-webhook-apig-base64": accepted("HTTP 200", FILE),
-        "functiongraph-webhook-apig-dedicated": accepted("HTTP 200", VMWARE_2, PARTIAL),
+        "functiongraph-timer-selector": expect_accepted("returned", VMWARE, FILE),
+        "functiongraph-timer-user-event": expect_accepted("returned", VMWARE, VMWARE_2),
+        "functiongraph-webhook-apig": expect_accepted("HTTP 200", VMWARE),
+        "functiongraph-webhook-apig-base64": expect_accepted("HTTP 200", FILE),
+        "functiongraph-webhook-apig-dedicated": expect_accepted("HTTP 200", VMWARE_2, PARTIAL),
     }.items()
 }
 
 
-def expected_messages() -> Counter[str]:
-    """How many messages of each type lie in the queue when all events were played once."""
+def count_expected_messages() -> Counter[str]:
+    """Count the messages of each type that are in the queue once every event was handled."""
     types: Counter[str] = Counter()
-    for path, expected in PLAYBOOK.items():
+    for path, expected in EXPECTED_RESULTS.items():
         reports = path.stem.endswith("-report")
         kind = "cbr-sync.vault.{}" if reports else "cbr-sync.checkpoint.sync.{}.v1"
-        types.update(kind.format(word) for _, word in expected.vaults)
+        types.update(kind.format(status) for _, status in expected.vaults)
         types[REPORT if reports else RUN_FINISHED] += reports or len(expected.vaults) > 1
     return types

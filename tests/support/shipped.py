@@ -45,8 +45,8 @@ def unpack(path: Path, folder: Path) -> Path:
     return folder
 
 
-def event_of(name: str) -> Any:
-    """An event file's content, signed freshly where it is a webhook."""
+def read_event(name: str) -> Any:
+    """Read an event from its file, freshly signed where it is a webhook."""
     event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
     return sign_event(event, SECRET, now=time.time())
 

@@ -100,10 +100,12 @@ class VirtualClock(Clock):
             self._waits.append(wait)
             self._awake -= 1
             self._advance()
-            while not (self.elapsed >= moment or is_over()):
-                self._changed.wait(0.05)
-            self._waits.remove(wait)
-            self._awake += 1
+            try:
+                while not (self.elapsed >= moment or is_over()):
+                    self._changed.wait(0.05)
+            finally:  # Ctrl-C may end it
+                self._waits.remove(wait)
+                self._awake += 1
 
     def _advance(self) -> None:
         """Move on if nobody is awake, nor about to wake up."""

@@ -15,7 +15,6 @@ import httpx
 import pytest
 import trustme
 
-from cbr_sync.app import Seams
 from cbr_sync.cli.doctor.examine import examine
 from cbr_sync.cli.doctor.finding import Verdict
 from cbr_sync.simulator.models import SIMULATOR_PROJECT_ID, Vault
@@ -207,7 +206,7 @@ def test_a_certificate_counts_only_from_an_authority_that_is_known(
     environ = {**world.environ, **NO_KEYS, "CBR_SYNC_ENDPOINT": endpoint}
     if known:
         environ["SSL_CERT_FILE"] = str(authority[1])
-    finding = find_worst(list(examine(environ, Seams(now=world.now, retry=world.retry))), "endpoint")
+    finding = find_worst(list(examine(environ, clock=world.clock)), "endpoint")
     if known:
         assert finding.verdict is Verdict.OK
     else:
@@ -220,7 +219,7 @@ def test_a_port_where_nobody_listens_is_reported(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     environ = {**world.environ, "CBR_SYNC_ENDPOINT": f"http://127.0.0.1:{port}"}
-    finding = find_worst(list(examine(environ, Seams(now=world.now, retry=world.retry))), "endpoint")
+    finding = find_worst(list(examine(environ, clock=world.clock)), "endpoint")
     assert "refused" in finding.found
     assert "port" in finding.remedy
 
@@ -303,24 +302,24 @@ def test_the_project_waits_for_what_it_needs(checked: CheckedCloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "right", "verdict", "change"),
+    ("path", "permission", "verdict", "change"),
     [
         ("/vaults", 0, Verdict.WARNING, {}),
         ("/vaults", 0, Verdict.FAILED, {"CBR_SYNC_VAULTS": "hybrid"}),
         ("/operation-logs", 1, Verdict.WARNING, {}),
-        ("/checkpoints/sync", 3, Verdict.FAILED, {}),
+        ("/checkpoints/sync", 2, Verdict.FAILED, {}),
     ],
 )
 def test_each_missing_permission_has_its_line(
-    checked: CheckedCloud, path: str, right: int, verdict: Verdict, change: dict[str, str]
+    checked: CheckedCloud, path: str, permission: int, verdict: Verdict, change: dict[str, str]
 ) -> None:
     """One that is missing keeps no other from being checked."""
     checked.wrong = {path: refuse(403, "APIGW.0302", "not allowed")}
     findings = run_doctor(checked, **change)
-    assert list_bad(findings) == [PERMISSIONS[right]]
-    finding = find_worst(findings, PERMISSIONS[right])
+    assert list_bad(findings) == [PERMISSIONS[permission]]
+    finding = find_worst(findings, PERMISSIONS[permission])
     assert finding.verdict is verdict
-    assert finding.remedy.startswith(f"grant {PERMISSIONS[right].partition('(')[2][:-1]} ")
+    assert finding.remedy.startswith(f"grant {PERMISSIONS[permission].partition('(')[2][:-1]} ")
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [("0", Verdict.WARNING), ("60", Verdict.FAILED)])
@@ -328,16 +327,12 @@ def test_following_needs_its_permission_only_where_it_is_asked_for(
     checked: CheckedCloud, seconds: str, verdict: Verdict
 ) -> None:
     """By default nothing is followed."""
-
-    def forbidden(request: httpx.Request) -> httpx.Response:
-        if "/operation-logs/" in request.url.path:
-            return refuse(403, "APIGW.0302")(request)
-        return checked(request)
-
-    environ = {**checked.world.environ, "CBR_SYNC_WAIT_SECONDS": seconds}
-    findings = list(examine(environ, checked.world.seams(httpx.MockTransport(forbidden))))
-    assert list_bad(findings) == ["ShowOpLog (cbr:tasks:get)"]
-    assert find_worst(findings, "ShowOpLog").verdict is verdict
+    checked.wrong = {"/operation-logs": refuse(403, "APIGW.0302")}
+    findings = run_doctor(checked, CBR_SYNC_WAIT_SECONDS=seconds)
+    assert list_bad(findings) == ["ListOpLogs (cbr:tasks:list)"]
+    finding = find_worst(findings, "ListOpLogs")
+    assert finding.verdict is verdict
+    assert "no sync is followed to its end (CBR_SYNC_WAIT_SECONDS)" in finding.found
 
 
 @pytest.mark.parametrize(
@@ -437,7 +432,7 @@ def test_a_vault_that_cannot_be_searched_for_is_reported_all_the_same(checked: C
         return refuse(403, "APIGW.0302")(request) if wrong else checked(request)
 
     environ = {**checked.world.environ, "CBR_SYNC_VAULTS": PUBLIC}
-    findings = list(examine(environ, checked.world.seams(httpx.MockTransport(hybrid_only))))
+    findings = list(examine(environ, **checked.world.options(httpx.MockTransport(hybrid_only))))
     assert (
         "BackupService.7300 or BackupService.6105 would follow"
         in find_worst(findings, f"vault {PUBLIC}").found

@@ -67,7 +67,7 @@ def test_nothing_is_changed(checked: CheckedCloud) -> None:
 
 def test_findings_come_one_by_one(checked: CheckedCloud) -> None:
     """Who waits for a slow network sees meanwhile what is known."""
-    findings = examine(checked.world.environ, checked.world.seams(httpx.MockTransport(checked)))
+    findings = examine(checked.world.environ, **checked.world.options(httpx.MockTransport(checked)))
     assert next(findings).subject == "settings"
     assert checked.requests == []
 
@@ -113,13 +113,13 @@ def test_a_new_secret_setting_is_shown_nowhere(checked: CheckedCloud) -> None:
         environ = {**checked.world.environ, "CBR_SYNC_PAGER_KEY": text, "CBR_SYNC_CONCURRENCY": text}
         with pytest.raises(SettingsError) as caught:
             Extended.load(environ)
-        seams = checked.world.seams(httpx.MockTransport(checked))
-        findings = list(examine(environ, seams, settings_type=Extended))
+        options = checked.world.options(httpx.MockTransport(checked))
+        findings = list(examine(environ, **options, settings_type=Extended))
         assert "hunter2" not in f"{caught.value}{caught.value!r}{caught.value.mistakes}{findings}"
         assert find_worst(findings, "CBR_SYNC_CONCURRENCY").verdict is Verdict.FAILED
     checked.wrong = {CBR: answer_with(400, {"code": "no", "message": f"no pager has the key {text}"})}
     settings = Extended.load({**checked.world.environ, "CBR_SYNC_PAGER_KEY": text})
-    findings = list(examine(environ, seams, settings_type=Extended))
+    findings = list(examine(environ, **options, settings_type=Extended))
     assert "no pager has the key ****" in str(findings)
     assert "hunter2" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
     assert "hunter2" not in str(findings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cbr_sync.app import Seams
 from cbr_sync.cli.doctor.examine import examine
 from cbr_sync.cli.doctor.finding import Verdict
 from support.doctor import (
@@ -73,15 +72,15 @@ def test_a_choice_that_may_surprise_is_reported(
 def test_certificates_that_cannot_be_read_are_reported(world: World) -> None:
     """Before a connection is tried."""
     environ = {**world.environ, "SSL_CERT_FILE": "/nowhere/authority.pem"}
-    last = list(examine(environ, Seams(now=world.now, retry=world.retry)))[-1]
+    last = list(examine(environ, clock=world.clock))[-1]
     assert (last.subject, last.verdict) == ("SSL_CERT_FILE", Verdict.FAILED)
     assert "PEM" in last.remedy
 
 
-def test_a_proxy_that_is_no_url_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_no_url_is_reported(world: World) -> None:
     """Without its password."""
-    monkeypatch.setenv("HTTPS_PROXY", "gopher://me:hidden@proxy:3128")
-    last = list(examine(world.environ, Seams(now=world.now, retry=world.retry)))[-1]
+    environ = {**world.environ, "HTTPS_PROXY": "gopher://me:hidden@proxy:3128"}
+    last = list(examine(environ, clock=world.clock))[-1]
     assert (last.subject, last.verdict) == ("HTTPS_PROXY", Verdict.FAILED)
     assert "hidden" not in str(last)
 

@@ -1,4 +1,4 @@
-"""Dead letters played once more, through the handler that could not serve them.
+"""The forms in which platforms keep the events that they gave up.
 
 Sources: EventBridge Scheduler User Guide, "Configuring a schedule's dead-letter queue"; EventBridge User
 Guide, "Using dead-letter queues"; Lambda Developer Guide, "Capturing records of asynchronous invocations" and
@@ -14,27 +14,28 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cbr_sync.errors import (
-    EventError,
-)
+from cbr_sync.errors import EventError
 from cbr_sync.local import guess_platform
 from cbr_sync.models import Kind
 from cbr_sync.triggers.base import Platform
 from cbr_sync.triggers.envelopes import find_envelope
 
 _ARN_COLONS = 5
-
-
 # By one of these sets of attributes a service marks a message whose body is the very event.
 _MARKS = ({"SCHEDULE_ARN"}, {"RULE_ARN"}, {"RequestID", "ErrorCode"})
-
-
-# What a schedule's Input may ask for, and the attribute that tells it too.
-_SCHEDULED = {"scheduled_time": "SCHEDULED_TIME", "schedule_arn": "SCHEDULE_ARN"}
+# What a schedule's Input may ask for, and the attribute that has it too.
+_SCHEDULE_ATTRIBUTES = {"scheduled_time": "SCHEDULED_TIME", "schedule_arn": "SCHEDULE_ARN"}
 
 
 class DeadLetter(NamedTuple):
-    """An event that was given up; ``unreadable`` says why it cannot be played, and is empty where it can."""
+    """An event that a platform gave up.
+
+    Attributes:
+        name: Where it was found: a queue's message id, or a file with the event's place in it.
+        event: As the platform would hand it over; None where it cannot be read.
+        platform: Whose event it is.
+        unreadable: Why it cannot be replayed; empty where it can.
+    """
 
     name: str
     event: object
@@ -43,21 +44,24 @@ class DeadLetter(NamedTuple):
 
 
 def read_dead_letters(name: str, text: str) -> list[DeadLetter]:
-    """The letters in a file: one event, a list of them, or one on each line.
+    """Return the events in a file: one event, a list of them, or one on each line.
 
     Each may be wrapped, as a destination of Lambda or of FunctionGraph gets it, or as ``aws sqs
-    receive-message`` shows it, with all attributes: only its own time tells what was served after all.
+    receive-message`` shows it; with all its attributes, for what an earlier delivery served is found by the
+    message's own time alone.
+
+    Args:
+        name: The file's name; the platform is guessed by it where the event itself does not say.
+        text: The file's content.
 
     Raises:
-        EventError: there is none, or a line that is no JSON.
+        EventError: There is no event, or a line is not JSON.
     """
-    letters = [
-        _parse_dead_letter(where, content, guess_platform(Path(name)))
-        for where, content in _split_contents(name, text)
-    ]
-    if not letters:
+    platform = guess_platform(Path(name))
+    events = [_parse_dead_letter(where, content, platform) for where, content in _split_contents(name, text)]
+    if not events:
         raise EventError(f"{name} holds no event")
-    return letters
+    return events
 
 
 def _split_contents(name: str, text: str) -> list[tuple[str, object]]:
@@ -77,7 +81,11 @@ def _split_contents(name: str, text: str) -> list[tuple[str, object]]:
 
 
 def _split_lines(name: str, text: str, error: Exception) -> list[tuple[str, object]]:
-    """The events on the lines of a text that is no JSON as a whole, for this reason."""
+    """Return the event on each line of a text that is not JSON as a whole.
+
+    Raises:
+        EventError: Neither is its first line, which *error* explains best, or a later one.
+    """
     found: list[tuple[str, object]] = []
     for number, line in enumerate(text.split("\n"), 1):
         where = f"{name}, line {number}"
@@ -85,17 +93,17 @@ def _split_lines(name: str, text: str, error: Exception) -> list[tuple[str, obje
             continue
         try:
             found.append((where, json.loads(line)))
-        except (ValueError, RecursionError) as wrong:
+        except (ValueError, RecursionError) as line_error:
             if not found:
                 raise EventError(f"{name} is not JSON: {error}") from None
-            raise EventError(f"{where}, is not JSON, as the lines before it are: {wrong}") from None
+            raise EventError(f"{where}, is not JSON, as the lines before it are: {line_error}") from None
     return found
 
 
 def _parse_dead_letter(name: str, content: object, platform: Platform) -> DeadLetter:
     match content:
         case {"MessageId": _, "Body": _}:
-            return _parse_message(content, name)
+            return _parse_message(name, content)
         case {"requestContext": {}, "requestPayload": payload}:
             return DeadLetter(name, payload)
         case {"request_context": {}, "request_payload": payload}:
@@ -105,7 +113,7 @@ def _parse_dead_letter(name: str, content: object, platform: Platform) -> DeadLe
 
 
 def _parse_functiongraph_record(name: str, payload: object) -> DeadLetter:
-    """The event in a record of FunctionGraph, which may hold it as text."""
+    """Return the event in a record of FunctionGraph, which may hold it as text."""
     if payload == "":
         unreadable = "its request_payload is empty, as FunctionGraph leaves it where it is over 256 KB"
         return DeadLetter(name, None, Platform.FUNCTIONGRAPH, unreadable)
@@ -118,9 +126,16 @@ def _parse_text(name: str, text: str, platform: Platform = Platform.AWS) -> Dead
     try:
         return DeadLetter(name, json.loads(text), platform)
     except (ValueError, RecursionError):
-        return DeadLetter(
-            name, None, platform, f"found {len(text)} characters that are not JSON, expected an event"
-        )
+        unreadable = f"found {len(text)} characters that are not JSON, expected an event"
+        return DeadLetter(name, None, platform, unreadable)
+
+
+def _parse_message(name: str, content: object) -> DeadLetter:
+    try:
+        return QueueMessage.model_validate(content).build_dead_letter()
+    except ValidationError:
+        unreadable = "found a message, but not as `aws sqs receive-message` shows it"
+        return DeadLetter(name, None, unreadable=unreadable)
 
 
 class _Attribute(BaseModel):
@@ -129,7 +144,7 @@ class _Attribute(BaseModel):
 
 
 class QueueMessage(BaseModel):
-    """A message as ReceiveMessage gives it."""
+    """A message as ReceiveMessage returns it."""
 
     message_id: str = Field(alias="MessageId")
     receipt_handle: str = Field(default="", alias="ReceiptHandle")
@@ -138,37 +153,45 @@ class QueueMessage(BaseModel):
     message_attributes: dict[str, _Attribute] = Field(default_factory=dict, alias="MessageAttributes")
 
     @property
-    def own(self) -> dict[str, str]:
-        """The message attributes that are text."""
+    def text_attributes(self) -> dict[str, str]:
+        """The message attributes as text; those that are not text are empty."""
         return {name: one.string_value or "" for name, one in self.message_attributes.items()}
 
-    def letter(self, queue_arn: str) -> DeadLetter:
-        """The event that this message is, or brought: a service's, or one of a work queue's."""
-        if any(mark <= self.own.keys() for mark in _MARKS):
-            return self._event_in_body()
+    def build_dead_letter(self, queue_arn: str = "") -> DeadLetter:
+        """Return the event in this message: the one that a service gave up, else the message as SQS's own event.
+
+        Args:
+            queue_arn: The queue that it was received from; if left out, the one that its attributes name.
+        """
+        if any(mark <= self.text_attributes.keys() for mark in _MARKS):
+            return self._parse_body()
         with contextlib.suppress(ValueError, RecursionError):
             match json.loads(self.body):
                 case {"requestContext": {}, "requestPayload": payload}:
                     return DeadLetter(self.message_id, payload)
-        return DeadLetter(self.message_id, {"Records": [self._record(queue_arn)]})
+        return DeadLetter(self.message_id, {"Records": [self._build_record(queue_arn)]})
 
-    def _event_in_body(self) -> DeadLetter:
-        own = self.own
-        if own.get("IS_PAYLOAD_TRUNCATED", "").lower() == "true":
+    def _parse_body(self) -> DeadLetter:
+        """Return the event that is the body, with what a schedule's attributes know of it."""
+        attributes = self.text_attributes
+        if attributes.get("IS_PAYLOAD_TRUNCATED", "").lower() == "true":
             unreadable = (
                 "the scheduler cut its payload off (IS_PAYLOAD_TRUNCATED); invoke the function instead"
             )
             return DeadLetter(self.message_id, None, unreadable=unreadable)
-        letter = _parse_text(self.message_id, self.body)
-        if not isinstance(letter.event, dict) or letter.event.get("trigger") != "schedule":
-            return letter
-        # Whether the body has what its Input asked for or still asks for it, no page says.
-        told = {key: own[name] for key, name in _SCHEDULED.items() if name in own}
-        kept = {key: value for key, value in letter.event.items() if not str(value).startswith("<aws.")}
-        return letter._replace(event={**told, **kept})
+        parsed = _parse_text(self.message_id, self.body)
+        if not isinstance(parsed.event, dict) or parsed.event.get("trigger") != "schedule":
+            return parsed
+        # No page says whether the body has its Input filled in, or still with the placeholders.
+        known = {key: attributes[name] for key, name in _SCHEDULE_ATTRIBUTES.items() if name in attributes}
+        filled = {key: value for key, value in parsed.event.items() if not str(value).startswith("<aws.")}
+        return parsed._replace(event={**known, **filled})
 
-    def _record(self, queue_arn: str) -> dict[str, Any]:
-        """The message as Lambda hands it over. Source: Lambda Developer Guide, "Using Lambda with SQS"."""
+    def _build_record(self, queue_arn: str) -> dict[str, Any]:
+        """Return the message as Lambda hands it over.
+
+        Source: Lambda Developer Guide, "Using Lambda with SQS".
+        """
         arn = queue_arn or self.attributes.get("DeadLetterQueueSourceArn", "")
         return {
             "messageId": self.message_id,
@@ -182,12 +205,3 @@ class QueueMessage(BaseModel):
             "eventSourceARN": arn,
             "awsRegion": arn.split(":")[3] if arn.count(":") == _ARN_COLONS else "",
         }
-
-
-def _parse_message(content: object, name: str) -> DeadLetter:
-    try:
-        return QueueMessage.model_validate(content).letter("")
-    except ValidationError:
-        return DeadLetter(
-            name, None, unreadable="found a message, but not as `aws sqs receive-message` shows it"
-        )

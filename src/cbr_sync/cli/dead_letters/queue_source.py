@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from cbr_sync.clock import Clock
 
 _BATCH = 10
-
-
-# A batch is played one after the other, and each letter has a run's time.
+# A batch is replayed one event after the other, and each may take as long as an invocation.
 _HELD_SECONDS = 3 * _BATCH * int(TIMEOUT_SECONDS)
-
-
 _PATIENCE_SECONDS = 30.0
 
 
@@ -39,9 +35,10 @@ class _Received(BaseModel):
 
 
 class DeadLetterQueue:
-    """A queue of dead letters, each received once in a run: deleted one by one, or seen again at its end.
+    """A queue of dead-lettered events, each received once in a run.
 
-    Inside ``with`` what was received is held; at its end, however it comes, what was not deleted is let go.
+    Inside ``with`` what was received is hidden from others; at its end, whatever ends it, what was not deleted
+    is released.
     """
 
     def __init__(
@@ -53,10 +50,17 @@ class DeadLetterQueue:
         transport: httpx.BaseTransport | None = None,
         wait_seconds: int = 1,
     ) -> None:
-        """Prepare the way to a queue; ``wait_seconds`` is how long an empty one is waited at.
+        """Prepare to receive; nothing is sent yet.
+
+        Args:
+            queue_url: The queue's URL.
+            environ: The function's variables; the keys and the region of AWS are among them.
+            clock: The machine's, if left out.
+            transport: Answers all requests in place of the network.
+            wait_seconds: How long one call waits for messages in an empty queue, from 0 to 20 seconds.
 
         Raises:
-            SettingsError: naming what is wrong with the settings, the URL or the keys.
+            SettingsError: The settings, the URL or the keys are wrong.
         """
         settings = _load_settings_for(queue_url, environ)
         self._app = App(settings, environ, make_logger(environ), clock=clock, transport=transport)
@@ -65,7 +69,7 @@ class DeadLetterQueue:
         self._wait_seconds = wait_seconds
         account, _, name = urlsplit(queue_url).path.strip("/").rpartition("/")
         self._arn = f"arn:aws:sqs:{self._sqs.region}:{account.rpartition('/')[2]}:{name}"
-        # A FIFO queue keeps back what follows a message that is held: its order holds, one by one.
+        # A FIFO queue keeps back what follows a message that is held: taken one by one, the order is kept.
         self._batch = 1 if queue_url.endswith(".fifo") else _BATCH
         self._held: dict[str, str] = {}
         self._deleted: set[str] = set()
@@ -78,10 +82,13 @@ class DeadLetterQueue:
         self._app.close()
 
     def receive(self, limit: int | None = None) -> Iterator[DeadLetter]:
-        """The letters, until there are no more of them, or so many.
+        """Yield the events until the queue is empty.
+
+        Args:
+            limit: How many are received at most.
 
         Raises:
-            ApiError: and its kinds, with the code of SQS.
+            ApiError: They cannot be received; it has the code of SQS.
         """
         seen: set[str] = set()
         while limit is None or len(seen) < limit:
@@ -95,20 +102,20 @@ class DeadLetterQueue:
                     self._held[message.message_id] = message.receipt_handle
             new = [message for message in messages if message.message_id not in seen]
             seen.update(message.message_id for message in new)
-            yield from (message.letter(self._arn) for message in new)
+            yield from (message.build_dead_letter(self._arn) for message in new)
 
-    def delete(self, letter: DeadLetter) -> None:
-        """Take a letter that was served out of the queue.
+    def delete(self, event: DeadLetter) -> None:
+        """Delete an event that was served.
 
         Raises:
-            ApiError: and its kinds; it is still there then.
+            ApiError: It cannot be deleted, and is still there.
         """
-        self._call("DeleteMessage", ReceiptHandle=self._held[letter.name])
-        del self._held[letter.name]
-        self._deleted.add(letter.name)
+        self._call("DeleteMessage", ReceiptHandle=self._held[event.name])
+        del self._held[event.name]
+        self._deleted.add(event.name)
 
     def release(self) -> None:
-        """Let everybody see what was not deleted; what cannot be let go is seen half an hour later."""
+        """Let others see what was not deleted; what cannot be released is seen half an hour later."""
         entries = [
             {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
             for number, receipt in enumerate(self._held.values())
@@ -118,10 +125,10 @@ class DeadLetterQueue:
                 self._call("ChangeMessageVisibilityBatch", Entries=entries[start : start + _BATCH])
         self._held.clear()
 
-    def _receive(self, most: int) -> Sequence[QueueMessage]:
+    def _receive(self, max_messages: int) -> Sequence[QueueMessage]:
         answer = self._call(
             "ReceiveMessage",
-            MaxNumberOfMessages=most,
+            MaxNumberOfMessages=max_messages,
             VisibilityTimeout=_HELD_SECONDS,
             WaitTimeSeconds=self._wait_seconds,
             MessageSystemAttributeNames=["All"],
@@ -143,10 +150,10 @@ class DeadLetterQueue:
 
 
 def _load_settings_for(queue_url: str, environ: Mapping[str, str]) -> Settings:
-    """The settings, and the queue's URL checked as that of the sink is.
+    """Return the settings, once the queue's URL is checked as strictly as that of the sink.
 
     Raises:
-        SettingsError: one of them is wrong.
+        SettingsError: One of them is wrong.
     """
     settings = Settings.load(environ)
     if mistakes := find_queue_mistakes(queue_url, environ, "the queue"):
