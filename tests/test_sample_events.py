@@ -24,7 +24,7 @@ def test_every_event_file_has_an_expected_result() -> None:
 def test_an_event_file_gives_the_expected_result(
     world: World, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its name tells platform and kind, and every vault ends as it should."""
+    """Its name says platform and kind, and every vault ends as it should."""
     world.simulator = demo_simulator(world.now)
     event = sign_event(json.loads(path.read_text(encoding="utf-8")), SECRET, now=world.now().timestamp())
     # One by one, for each outcome is logged as soon as it is known.

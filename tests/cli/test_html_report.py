@@ -102,8 +102,13 @@ def demo_report() -> Report:
     """The report on the demo simulator, made as a run makes it."""
     simulator = demo_simulator(lambda: START)
     environ = simulator_environ(ENDPOINT, "hybrid")
-    options = {"clock": VirtualClock(), "transport": simulator.transport()}
-    app = App(Settings.load(environ), environ, make_logger(environ), **options)
+    app = App(
+        Settings.load(environ),
+        environ,
+        make_logger(environ),
+        clock=VirtualClock(),
+        transport=simulator.transport(),
+    )
     services = Services(app, PlatformValues, 60)
     return services.report(
         services.find_vaults(VaultSelector()), ReportParam(history_hours=TWO_WEEKS), TRIGGER

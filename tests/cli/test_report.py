@@ -65,7 +65,12 @@ def test_a_page_names_the_vaults_that_were_asked_for(cloud: Simulator, tmp_path:
         (["--name", "nobody"], {}, 1, "no hybrid vault matches name, so there is nothing"),
         (["--max-age-hours", "0"], {}, 2, "Invalid value for '--max-age-hours'"),
         (["--max-age-hours", "soon"], {}, 2, "Invalid value for '--max-age-hours'"),
-        ([], {"ALL_PROXY": "socks5://u:hunter2@h:1"}, 2, "ALL_PROXY: no proxy (ImportError)"),
+        (
+            [],
+            {"ALL_PROXY": "socks5://u:hunter2@h:1"},
+            2,
+            "ALL_PROXY: found a SOCKS proxy",
+        ),
         (["--html", "/no/such/folder/x.html"], {}, 1, "cannot write /no/such/folder/x.html: No such file"),
     ],
 )

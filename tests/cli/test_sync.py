@@ -12,7 +12,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
 from support.cli import run_cli
-from support.world import FILE, PUBLIC, VMWARE
+from support.world import BUSY, FILE, PUBLIC, VMWARE
 
 FROZEN = "9f503152-be96-4e9b-8da2-705d42cf6e07"
 BROKEN = "7d3e1f30-9c74-4c79-8b80-5e3b20ad4c05"
@@ -37,17 +37,23 @@ def test_a_failure_is_shown_in_the_apis_words_and_by_the_exit_code(cloud: Simula
     assert len(cloud.syncs_of(VMWARE)) == 15
 
 
-def test_every_hybrid_vault_is_synced_and_followed_to_its_end(cloud: Simulator) -> None:
-    """The numbers of copies are known then; a vault that cannot be synced is shown, too."""
-    result = run_cli("sync", "--hybrid", "--wait", "--json")
+@pytest.mark.usefixtures("cloud")
+def test_every_hybrid_vault_is_synced_and_followed_to_its_end() -> None:
+    """With the numbers of copies; a sync that runs already is waited for, what cannot be synced is shown."""
+    simulator = demo_simulator(Clock().now, operation_seconds=0, running_seconds=1)
+    with SimulatorServer(simulator) as server:
+        result = run_cli("sync", "--hybrid", "--wait", "--json", CBR_SYNC_ENDPOINT=server.url)
     outcomes = {outcome["vault_id"]: outcome for outcome in json.loads(result.stdout)["outcomes"]}
     assert outcomes[VMWARE]["status"] == "succeeded"
     assert outcomes[VMWARE]["copies"] == {"synced": 12, "deleted": 1, "failed": 0}
     assert outcomes[BROKEN]["error"]["code"] == "BackupService.6405"
+    older, own = simulator.syncs_of(BUSY)[-2:]
+    assert own.created_at >= older.ended_at
+    assert (outcomes[BUSY]["status"], outcomes[BUSY]["operation_log_id"]) == ("succeeded", own.id)
     assert outcomes[FROZEN]["status"] == "skipped"
     assert PUBLIC not in outcomes
     assert result.exit_code == 1
-    assert cloud.refused_signatures == 0
+    assert simulator.refused_signatures == 0
 
 
 def test_without_names_the_vaults_of_the_settings_are_synced(cloud: Simulator) -> None:
@@ -85,7 +91,18 @@ def test_a_dry_run_prints_the_requests_and_sends_none_of_them(cloud: Simulator) 
         ([], {"CBR_SYNC_VAULTS": ""}, 2, "no vault given; give vault IDs, use --hybrid for all of them"),
         ([VMWARE], {"CBR_SYNC_REGION": "mars"}, 2, "CBR_SYNC_REGION: found 'mars'"),
         (["--dry-run", "--hybrid"], {"CBR_SYNC_REGION": "mars"}, 2, "CBR_SYNC_REGION: found 'mars'"),
-        ([VMWARE], {"CBR_SYNC_ALLOWED_VAULTS": FILE}, 1, "CBR_SYNC_ALLOWED_VAULTS does not hold"),
+        (
+            [VMWARE],
+            {"CBR_SYNC_VAULTS": "", "CBR_SYNC_ALLOWED_VAULTS": FILE},
+            1,
+            "CBR_SYNC_ALLOWED_VAULTS does not",
+        ),
+        (
+            [VMWARE],
+            {"CBR_SYNC_ALLOWED_VAULTS": FILE},
+            2,
+            f"CBR_SYNC_VAULTS: found {VMWARE}, which CBR_SYNC_ALLOWED_VAULTS does",
+        ),
         ([VMWARE], {"SSL_CERT_FILE": "/nonexistent"}, 2, "SSL_CERT_FILE: found no certificates"),
     ],
 )
@@ -116,7 +133,7 @@ def test_a_broken_sink_does_not_hide_the_outcomes(cloud: Simulator) -> None:
     result = run_cli("sync", VMWARE, CBR_SYNC_MAX_ATTEMPTS="1", **sink)
     assert result.exit_code == 1
     assert f"{VMWARE}  accepted" in result.stdout
-    assert "cbr-sync: smn: 1 messages not taken" in result.stderr
+    assert "cbr-sync: smn: 1 messages not accepted" in result.stderr
     assert len(cloud.syncs_of(VMWARE)) == 15
 
 

@@ -98,7 +98,7 @@ def test_an_unfinished_run_raises_so_that_the_platform_retries(run_instance: Run
     _, answer, _ = run_instance(
         {"vault_id": VMWARE},
         CBR_SYNC_ENDPOINT="http://127.0.0.1:1",
-        CBR_SYNC_MAX_ATTEMPTS="1",
+        RUNTIME_TIMEOUT="5",
     )
     assert answer["errorType"] == "SyncUnfinished"
     assert VMWARE in answer["errorMessage"]

@@ -20,7 +20,7 @@ from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.faults import Fault
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, Request
 from cbr_sync.simulator.server import SimulatorServer
-from support.shipped import LambdaService, install, on_linux, read_event, unpack
+from support.shipped import PATIENCE_SECONDS, LambdaService, install, on_linux, read_event, unpack
 from support.world import FILE, VMWARE, secret_text
 
 pytestmark = on_linux
@@ -57,18 +57,24 @@ def start_instance(
         well = {**simulator_environ(server.url, VMWARE), "CBR_SYNC_WEBHOOK_SECRET": secret_text()}
 
         def start_service(
-            *, without: tuple[str, ...] = (), secret: str = "", **variables: str
+            *,
+            without: tuple[str, ...] = (),
+            secret: str = "",
+            timeout_seconds: float = PATIENCE_SECONDS,
+            **variables: str,
         ) -> LambdaService:
             environ = {name: value for name, value in {**well, **variables}.items() if name not in without}
-            return LambdaService(tree, runtime_client, runtime_python, environ, secret)
+            return LambdaService(
+                tree, runtime_client, runtime_python, environ, secret, timeout_seconds=timeout_seconds
+            )
 
         yield start_service
 
 
 def select_outcomes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The outcomes that were logged."""
-    told = [line["outcome"]["data"] for line in lines if "outcome" in line]
-    return [data for data in told if "attempts" in data]
+    data_of_lines = [line["outcome"]["data"] for line in lines if "outcome" in line]
+    return [data for data in data_of_lines if "attempts" in data]
 
 
 def test_schedule_webhook_and_batch_are_answered_in_one_process(start_instance: Start) -> None:
@@ -131,8 +137,8 @@ def test_an_unfinished_run_is_an_error_that_names_the_vault(
     start_instance: Start, simulator: Simulator
 ) -> None:
     """The platform delivers the event again; the outcome was emitted before."""
-    simulator.add_faults("503*9")
-    with start_instance(CBR_SYNC_MAX_ATTEMPTS="2", CBR_SYNC_LOOK_FIRST="false") as service:
+    simulator.add_faults("slow-503*9")
+    with start_instance(timeout_seconds=30, CBR_SYNC_LOOK_FIRST="false") as service:
         answer = service.invoke({"vault_id": FILE})
         again = service.invoke({"vault_id": FILE})
     assert answer.is_error

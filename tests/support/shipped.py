@@ -114,6 +114,7 @@ class LambdaService:
     python: str
     environ: Mapping[str, str]
     secret: str = ""
+    timeout_seconds: float = PATIENCE_SECONDS
     secret_requests: list[tuple[str, str | None]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     exit_code: int | None = None
@@ -214,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"SecretString": self.service.secret}).encode())
         elif (event := self.service.next_event()) is not None:
             request_id, body = event
-            deadline = str(int((time.time() + PATIENCE_SECONDS) * 1000))
+            deadline = str(int((time.time() + self.service.timeout_seconds) * 1000))
             arn = "arn:aws:lambda:eu-west-1:123456789012:function:cbr-sync"
             names = ("Aws-Request-Id", "Deadline-Ms", "Invoked-Function-Arn", "Trace-Id")
             values = (request_id, deadline, arn, "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700")

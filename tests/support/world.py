@@ -46,9 +46,9 @@ def secret_text(secret: bytes = SECRET) -> str:
 class VirtualClock(Clock):
     """A clock that moves when everybody who lives by it waits, to the first moment that somebody waits for.
 
-    So what happens at the same time takes no longer than the longest of it, whatever the machine does.
-    Threads that :meth:`start_thread` started live by it, and the one that made it. Jitter is the most that it
-    may be.
+    So what happens at the same time takes no longer than the longest of it, whatever the machine does
+    meanwhile. Threads that :meth:`start_thread` started live by it, and the one that made it. Jitter is the
+    most that it may be.
     """
 
     def __init__(self, elapsed: float = 0.0, start: datetime = START) -> None:

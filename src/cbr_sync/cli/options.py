@@ -39,6 +39,8 @@ TIMEOUT_SECONDS = 900.0
 _FAILED_STATUSES = WENT_WRONG | {Status.UNFINISHED}
 _SETTING_PREFIXES = (PREFIX, "HUAWEICLOUD_SDK_", "CLOUD_SDK_")
 _SECRETS_EXTENSION = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
+# One vault already syncs when a simulation starts; whoever waits for it is not kept for long.
+_SIMULATED_RUNNING_SECONDS = 20.0
 
 Simulate = Annotated[
     bool, typer.Option("--simulate", help="Run against a local simulator; no cloud account needed.")
@@ -75,7 +77,8 @@ def open_environ(*, simulate: bool) -> Iterator[dict[str, str]]:
     """
     if simulate:
         others = {key: value for key, value in os.environ.items() if not key.startswith(_SETTING_PREFIXES)}
-        with SimulatorServer(demo_simulator(Clock().now)) as server:
+        simulator = demo_simulator(Clock().now, running_seconds=_SIMULATED_RUNNING_SECONDS)
+        with SimulatorServer(simulator) as server:
             yield others | simulator_environ(server.url, DEFAULT_VAULTS[0].id)
         return
     environ = dict(os.environ)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 12 * 1024 * 1024
 
 _PATH = re.compile(r"/v3/(?P<project_id>[^/]+)/(?P<path>.+?)/?")
-_RUNNING_SINCE, _RUNNING_FOR = timedelta(hours=6), timedelta(days=1)
+_RUNNING_SINCE = timedelta(hours=6)
 _OPERATION_TYPES = frozenset({"backup", "copy", "replication", "restore", "delete", "sync"}) | {
     *("vault_delete", "remove_resource", "migrate_resources")
 }
@@ -138,6 +138,7 @@ class CbrApi:
         region: str,
         rows: RowFormatter,
         operation_seconds: float,
+        running_seconds: float,
         log_delay_seconds: float,
         odd_rows: bool,
     ) -> None:
@@ -157,7 +158,7 @@ class CbrApi:
             "KeystoneListProjects": self._list_projects,
         }
         self.vaults = {vault.id: vault for vault in vaults}
-        begun, seconds = now() - _RUNNING_SINCE, (_RUNNING_SINCE + _RUNNING_FOR).total_seconds()
+        begun, seconds = now() - _RUNNING_SINCE, _RUNNING_SINCE.total_seconds() + running_seconds
         self.index = OperationIndex(
             Operation(str(uuid.uuid4()), vault, begun, seconds, auto_trigger=True)
             for vault in self.vaults.values()

@@ -57,6 +57,7 @@ class Simulator:
         project_id: str = SIMULATOR_PROJECT_ID,
         region: str = SIMULATOR_REGION,
         operation_seconds: float = 5.0,
+        running_seconds: float = 86_400.0,
         rate_per_minute: int | None = None,
         rate_per_second: float | None = None,
         retry_after: RetryAfter | None = None,
@@ -75,6 +76,7 @@ class Simulator:
             project_id: The project.
             region: The region that IAM names the project after.
             operation_seconds: Duration of a sync, where its vault has none of its own.
+            running_seconds: How long a sync goes on that already runs at the start.
             rate_per_minute: Number of requests answered within any minute; None means any number.
             rate_per_second: Number of requests answered in a second, perhaps a fraction, as ``RateLimit``
                 counts them; None means any number.
@@ -100,6 +102,7 @@ class Simulator:
             region=region,
             rows=RowFormatter(project_id, time_format, whole_seconds=whole_seconds),
             operation_seconds=operation_seconds,
+            running_seconds=running_seconds,
             log_delay_seconds=log_delay_seconds,
             odd_rows=odd_rows,
         )

@@ -47,7 +47,7 @@ class Vault:
         error: Code and message of the error_info of an ended sync.
         operation_seconds: Duration of its syncs; None takes the simulator's.
         created_at: When the vault was created; None takes a fixed moment in January 2026.
-        running_since_before: Whether a sync already runs when the simulator starts, and for another 24 hours.
+        running_since_before: Whether a sync already runs when the simulator starts.
     """
 
     id: str

@@ -158,7 +158,7 @@ class QueueMessage(BaseModel):
         return {name: one.string_value or "" for name, one in self.message_attributes.items()}
 
     def build_dead_letter(self, queue_arn: str = "") -> DeadLetter:
-        """Return the event in this message: the one that a service gave up, else the message as SQS's own event.
+        """Return the event in this message: what a service gave up, else the message as an event of SQS.
 
         Args:
             queue_arn: The queue that it was received from; if left out, the one that its attributes name.

@@ -37,8 +37,8 @@ class _Received(BaseModel):
 class DeadLetterQueue:
     """A queue of dead-lettered events, each received once in a run.
 
-    Inside ``with`` what was received is hidden from others; at its end, whatever ends it, what was not deleted
-    is released.
+    Inside ``with`` what was received is hidden from others; at its end, whatever ends it, what was not
+    deleted is released.
     """
 
     def __init__(
