@@ -30,7 +30,7 @@ ZIPS = {
     "cbr-sync-lambda-x86_64.zip": "x86_64",
     "cbr-sync-functiongraph-x86_64.zip": "x86_64",
 }
-# For people; the test of the zips holds this against what the doors import.
+# For people; the test of the zips compares this with what the entry points import.
 LEFT_OUT = ("__main__.py", "cli", "local.py", "simulator")
 # What pip writes about the machine it ran on, and commands that nobody calls there.
 _PIPS_OWN = ("bin", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED")

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flit_core.common
+import flit_core.config
 import pytest
 
 import bundle
+import cbr_sync
 from support.imports import MODULES, ROOT, SRC, module_name
 
 NOT_DEPLOYED = ["boto3", "botocore", "huaweicloudsdkcore", "huaweicloudsdkcbr", "typer", "rich"]
@@ -71,6 +74,13 @@ def test_only_what_was_given_is_deployed() -> None:
         *("annotated-types", "anyio", "aws-lambda-powertools", "certifi", "h11", "httpcore", "httpx"),
         *("idna", "jmespath", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection"),
     }
+
+
+def test_the_package_has_the_version_of_its_metadata() -> None:
+    """The version is stated once, in the package."""
+    project = flit_core.config.read_flit_config(ROOT / "pyproject.toml")
+    metadata = flit_core.common.make_metadata(flit_core.common.Module(project.module, ROOT), project)
+    assert metadata.version == cbr_sync.__version__
 
 
 def test_the_workflow_does_what_the_gate_does_with_pinned_actions() -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, assert_never
 
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.credentials import Credentials
@@ -154,8 +154,7 @@ def invoke(
     # Metrics are for CloudWatch to read, not for people.
     environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
     results: list[RunResult] = []
-    is_aws = platform is Platform.AWS
-    adapter: LambdaAdapter | FunctionGraphAdapter = (LambdaAdapter if is_aws else FunctionGraphAdapter)(
+    adapter = _find_adapter(platform)(
         environ, clock=clock, transport=transport, on_progress=on_progress, on_result=results.append
     )
     reply, failure = None, None
@@ -170,6 +169,16 @@ def invoke(
     # The platforms send JSON, so a reply that is none is a mistake here too.
     shown = None if reply is None else json.loads(json.dumps(reply, allow_nan=False))
     return InvokeResult(envelope.kind, shown, failure, *results)
+
+
+def _find_adapter(platform: Platform) -> type[LambdaAdapter | FunctionGraphAdapter]:
+    match platform:
+        case Platform.AWS:
+            return LambdaAdapter
+        case Platform.FUNCTIONGRAPH:
+            return FunctionGraphAdapter
+        case _:
+            assert_never(platform)
 
 
 def guess_platform(path: Path) -> Platform:

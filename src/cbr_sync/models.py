@@ -1,4 +1,4 @@
-"""What is asked, and what came of it: the shapes that cross the rooms of this package."""
+"""Records that several packages share: what is asked for, and the result."""
 
 from __future__ import annotations
 

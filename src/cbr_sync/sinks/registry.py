@@ -28,12 +28,14 @@ class SinkEntry(NamedTuple):
     """A sink that can be switched on.
 
     Attributes:
-        name: As it stands in errors and in the doctor's findings.
+        name: As it stands in errors; the doctor has a check under the same name.
+        setting: The variable that switches it on; the README explains it.
         is_on: Whether the settings ask for it.
         build: Builds it for one event; raises SinkError or SettingsError where something is missing.
     """
 
     name: str
+    setting: str
     is_on: Callable[[Settings], bool]
     build: Callable[[SinkServices], Sink]
 
@@ -69,7 +71,22 @@ def _build_eventgrid(services: SinkServices) -> Sink:
 
 
 SINKS: tuple[SinkEntry, ...] = (
-    SinkEntry("sqs", lambda settings: settings.sqs_queue_url is not None, _build_sqs),
-    SinkEntry("smn", lambda settings: settings.smn_topic_urn is not None, _build_smn),
-    SinkEntry("eventgrid", lambda settings: settings.eventgrid_channel_id is not None, _build_eventgrid),
+    SinkEntry(
+        "sqs",
+        setting="CBR_SYNC_SQS_QUEUE_URL",
+        is_on=lambda settings: settings.sqs_queue_url is not None,
+        build=_build_sqs,
+    ),
+    SinkEntry(
+        "smn",
+        setting="CBR_SYNC_SMN_TOPIC_URN",
+        is_on=lambda settings: settings.smn_topic_urn is not None,
+        build=_build_smn,
+    ),
+    SinkEntry(
+        "eventgrid",
+        setting="CBR_SYNC_EVENTGRID_CHANNEL_ID",
+        is_on=lambda settings: settings.eventgrid_channel_id is not None,
+        build=_build_eventgrid,
+    ),
 )

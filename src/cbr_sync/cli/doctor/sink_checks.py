@@ -14,9 +14,10 @@ from cbr_sync.cli.doctor.finding import Finding, Verdict
 from cbr_sync.errors import ApiError, CredentialsRefusedError, RetryableError
 from cbr_sync.huawei.endpoints import build_topic_url, find_eventgrid_endpoint, parse_topic_urn
 from cbr_sync.settings import AWS_KEY_NAMES
+from cbr_sync.sinks.registry import SINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cbr_sync.cli.doctor.calls import Calls
 
@@ -26,17 +27,12 @@ _MAY_NOT_READ = (
 
 
 def check_sinks(calls: Calls) -> Iterator[Finding]:
-    """Yield a finding for each sink that is set."""
+    """Yield a finding for each sink that is set, and for the check that runs ping."""
     settings = calls.app.settings
     yield Finding("sink log", Verdict.OK, "always on")
-    if settings.sqs_queue_url:
-        yield from _check_queue(calls, settings.sqs_queue_url)
-    if settings.smn_topic_urn:
-        topic = parse_topic_urn(settings.smn_topic_urn)
-        yield from _check_exists(calls, _SMN, build_topic_url(settings, topic), topic.project_id)
-    if channel_id := settings.eventgrid_channel_id:
-        url = f"{find_eventgrid_endpoint(settings)}/v1/{calls.project_id}/channels/{channel_id}"
-        yield from _check_exists(calls, _EVENTGRID, url, calls.project_id)
+    for sink in SINKS:
+        if sink.is_on(settings):
+            yield from SINK_CHECKS[sink.name](calls)
     if settings.ping_url:
         yield from _check_ping(calls, settings.ping_url.get_secret_value())
 
@@ -59,6 +55,19 @@ _EVENTGRID = _Sink(
 
 class _TopicOrChannel(BaseModel):
     provider_type: str | None = None
+
+
+def _check_topic(calls: Calls) -> Iterator[Finding]:
+    settings = calls.app.settings
+    topic = parse_topic_urn(settings.smn_topic_urn or "")
+    yield from _check_exists(calls, _SMN, build_topic_url(settings, topic), topic.project_id)
+
+
+def _check_channel(calls: Calls) -> Iterator[Finding]:
+    settings = calls.app.settings
+    channels_url = f"{find_eventgrid_endpoint(settings)}/v1/{calls.project_id}/channels"
+    url = f"{channels_url}/{settings.eventgrid_channel_id}"
+    yield from _check_exists(calls, _EVENTGRID, url, calls.project_id)
 
 
 def _check_exists(calls: Calls, sink: _Sink, url: str, project_id: str) -> Iterator[Finding]:
@@ -87,9 +96,10 @@ def _explain_missing(sink: _Sink, error: ApiError) -> Finding:
     return Finding(sink.subject, Verdict.FAILED, str(error), f"set {sink.setting} to one that exists")
 
 
-def _check_queue(calls: Calls, queue_url: str) -> Iterator[Finding]:
+def _check_queue(calls: Calls) -> Iterator[Finding]:
     """Yield whether the queue is there."""
     app, subject = calls.app, "sink SQS"
+    queue_url = app.settings.sqs_queue_url or ""
     body = {"QueueUrl": queue_url, "AttributeNames": ["QueueArn"]}
     sqs = build_sqs_client(app.http, queue_url, app.environ, app.clock.now)
     try:
@@ -133,3 +143,11 @@ def _check_ping(calls: Calls, url: str) -> Iterator[Finding]:
         yield Finding("sink ping", Verdict.FAILED, error.message, find_network_remedy(error))
     else:
         yield Finding("sink ping", Verdict.OK, f"{origin} answers (HTTP {status}); nothing was pinged")
+
+
+# By the sink's name in the registry; a check runs only where its sink is on.
+SINK_CHECKS: Mapping[str, Callable[[Calls], Iterator[Finding]]] = {
+    "sqs": _check_queue,
+    "smn": _check_topic,
+    "eventgrid": _check_channel,
+}
