@@ -46,6 +46,7 @@ _ENDS = {
     "skipped": Status.SKIPPED,
     "timeout": Status.TIMED_OUT,
 }
+_GOING_ON = frozenset({"waiting", "running"})
 _MESSAGE_SHOWN = 500
 
 
@@ -112,8 +113,8 @@ class OperationLog(BaseModel):
 
     @property
     def ended(self) -> bool:
-        """Whether its state is one of those that are over."""
-        return self.status in _ENDS
+        """Whether it is over: by its state or, in one that we have no word for, by ``ended_at``."""
+        return self.status in _ENDS or (self.status not in _GOING_ON and self.ended_at is not None)
 
     @property
     def end(self) -> Status | None:
