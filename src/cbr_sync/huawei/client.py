@@ -307,7 +307,10 @@ def _describe_answer(
         redact(message, credentials),
         request_id=redact(str(request_id), credentials) if request_id else None,
         http_status=response.status_code,
-        retry_after_seconds=parse_retry_after(headers.get("Retry-After"), now),
+        # A date is on the API's clock, which its own Date shows.
+        retry_after_seconds=parse_retry_after(
+            headers.get("Retry-After"), parse_http_date(headers.get("Date")) or now
+        ),
     )
 
 
