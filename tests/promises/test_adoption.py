@@ -173,7 +173,7 @@ def test_deliveries_while_an_older_sync_runs_start_one_after_it() -> None:
     world = make_world()
     world.simulator.start_operation(world.vaults[0].id, at=START - timedelta(minutes=5), seconds=600)
     function = Function(world)
-    statuses = []
+    statuses: list[str] = []
     for _ in range(8):
         statuses += function.deliver(build_schedule(world))
         world.sleep(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cbr_sync.errors import EventError
 from cbr_sync.local import LocalFunctionGraphContext
 from cbr_sync.models import rfc3339
 from support.builders import Lines
@@ -227,12 +229,10 @@ def test_the_payloads_time_counts_in_events_of_every_kind(kind: str) -> None:
 def test_a_time_that_is_none_is_an_error_that_names_it(kind: str, time: object, log_lines: Lines) -> None:
     """In events of every kind; nothing is synced."""
     world = make_world()
-    try:
+    with contextlib.suppress(EventError):
         deliver(world, kind, build_events(world, time)[kind])
-    except Exception as error:
-        assert "time: found" in str(error)
     assert count_syncs(world) == [0]
-    assert "time: found" in "".join(str(line) for line in log_lines()) or kind == "webhook"
+    assert "time: found" in str(log_lines())
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from support.world import START, World
 
 SYNC_PATH = f"/v3/{SIMULATOR_PROJECT_ID}/checkpoints/sync"
 LOGS_PATH = f"/v3/{SIMULATOR_PROJECT_ID}/operation-logs"
-# What a platform may measure beyond the limit: the contexts of these tests count the machine's time too.
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes"
 QUEUE_ENVIRON = {
     "CBR_SYNC_SQS_QUEUE_URL": QUEUE,
@@ -53,7 +52,8 @@ def build_direct(world: World) -> dict[str, Any]:
 
 def build_schedule(world: World, at: datetime = START) -> dict[str, Any]:
     """A schedule's event for all vaults, with its own time."""
-    return {**build_direct(world), "trigger": "schedule", "scheduled_time": rfc3339(at), "schedule_arn": "arn"}
+    schedule = {"trigger": "schedule", "scheduled_time": rfc3339(at), "schedule_arn": "arn"}
+    return {**build_direct(world), **schedule}
 
 
 def build_queue(*bodies: object, sent: datetime = START) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # A signature whose date is further off is refused. Source: API Request Signing Guide.
 MAX_OFFSET = timedelta(minutes=15)
 _SECOND = timedelta(seconds=1)
-# An offset that is known no better than this is taken for zero, if it can be: most clocks are set by the network.
+# An offset that is known no better than this is taken for zero, if it can be: most clocks agree.
 _VAGUE = timedelta(seconds=2)
 
 
@@ -22,8 +22,8 @@ class ApiClock:
     """The API's clock: an answer was made between its sending and its receiving, at its ``Date``.
 
     ``Date`` is in whole seconds, so it says ``[Date, Date + 1 s]``. The offset is what all answers agree on:
-    each can only narrow it, and a slow one says little: as long as there is nothing better, clocks that may agree
-    are taken to do so. Where answers disagree, a clock was set, and the newest is believed.
+    each can only narrow it, and a slow one says little. As long as there is nothing better, clocks that may
+    agree are taken to do so. Where answers disagree, a clock was set, and the newest is believed.
     """
 
     def __init__(self, logger: Logger) -> None:
