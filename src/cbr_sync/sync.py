@@ -449,6 +449,9 @@ class Syncer:
             except ApiError as error:
                 self._logger.warning("could not follow the operations", extra={"reason": str(error)})
                 return
+            except Exception:  # what was started stays started, and every vault gets its outcome
+                self._logger.exception("unexpected error while following the operations")
+                return
             self._start_all([sync for sync in going_on if sync.open_claims and not sync.is_blocked])
             for sync in going_on:
                 self._settle(sync)
