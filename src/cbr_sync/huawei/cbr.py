@@ -107,9 +107,9 @@ class OperationLog(BaseModel):
     created_at: _Moment
     ended_at: Annotated[_Moment | None, _OrNone] = None
     vault_id: str | None = None
-    vault_name: str | None = None
-    error_info: _OpErrorInfo | None = None
-    extra_info: _OpExtraInfo | None = None
+    vault_name: Annotated[str | None, _OrNone] = None
+    error_info: Annotated[_OpErrorInfo | None, _OrNone] = None
+    extra_info: Annotated[_OpExtraInfo | None, _OrNone] = None
 
     @property
     def ended(self) -> bool:
