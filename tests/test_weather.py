@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import uuid
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +29,6 @@ from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_I
 from cbr_sync.simulator.server import SimulatorServer
 from cbr_sync.sinks.messages import RUN_FINISHED
 from support.builders import build_sqs_event
-from support.sockets import at, dripping, make_transport, serving, silent_address
 from support.world import START, VirtualClock, World
 
 VAULTS = tuple(
@@ -391,98 +388,6 @@ def test_a_clock_twenty_minutes_off_locks_no_key() -> None:
     assert len(cloud.emitted) == 1000
     assert [run["data"]["counts"] for run in cloud.runs] == [{"failed": 1000}]
     assert api.simulator.refused_signatures == 1
-
-
-def count_statuses(results: list[RunResult]) -> dict[str, int]:
-    """How many outcomes of the last run have each status."""
-    return dict(Counter(str(outcome.status) for outcome in results[-1].outcomes))
-
-
-@pytest.mark.parametrize("first_to_break", ["the-check", "a-sync"])
-def test_a_gateway_page_in_a_charset_that_does_not_exist_is_one_vaults_trouble(first_to_break: str) -> None:
-    """One of 21 POSTs is answered so, or the duplicate check is: the other vaults are synced all the same."""
-    vaults = tuple(Vault(str(uuid.UUID(int=number, version=4)), f"vault-{number}") for number in range(1, 22))
-    world = World(vaults=vaults)
-    cloud = Cloud(world, [])
-
-    def gateway(request: httpx.Request) -> httpx.Response:
-        is_check = request.url.path.endswith("/operation-logs")
-        if is_check if first_to_break == "the-check" else vaults[7].id.encode() in request.content:
-            page = {"Content-Type": "text/html; charset=undefined"}
-            return httpx.Response(502, headers=page, content="<h1>Bad Gateway</h1>")
-        return cloud(request)
-
-    event = {"vault_ids": [vault.id for vault in vaults]}
-    results: list[RunResult] = []
-    adapter = LambdaAdapter(
-        world.environ, **world.options(httpx.MockTransport(gateway)), on_result=results.append
-    )
-    if first_to_break == "the-check":
-        assert adapter({**schedule(vaults)}, LocalLambdaContext(TIMEOUT_SECONDS))["counts"] == {
-            "accepted": 21
-        }
-    else:
-        with pytest.raises(SyncUnfinished):
-            adapter(event, LocalLambdaContext(TIMEOUT_SECONDS))
-        assert count_statuses(results) == {"accepted": 20, "unfinished": 1}
-
-
-class OneDrips(httpx.BaseTransport):
-    """The simulator, but for one vault's syncs, which go over a socket to another server."""
-
-    def __init__(self, simulator: Simulator, vault_id: str, url: str) -> None:
-        self._simulator = simulator.transport()
-        self._vault_id = vault_id.encode()
-        self._url = httpx.URL(url)
-        self._sockets = make_transport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._vault_id not in request.read():
-            return self._simulator.handle_request(request)
-        request.url = self._url
-        return self._sockets.handle_request(request)
-
-    def close(self) -> None:
-        self._sockets.close()
-
-
-def test_an_answer_that_drips_keeps_no_run_from_its_end() -> None:
-    """Two vaults are accepted, the third is unfinished, and nothing more is sent for it."""
-    simulator = Simulator(now=Clock().now, vaults=VAULTS[:3])
-    results: list[RunResult] = []
-    with serving(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b" ")) as server:
-        transport = OneDrips(simulator, VAULTS[1].id, server.url)
-        adapter = LambdaAdapter(
-            simulator_environ("http://127.0.0.1:1", VAULTS[0].id),
-            transport=transport,
-            on_result=results.append,
-        )
-        began = time.monotonic()
-        with pytest.raises(SyncUnfinished):
-            adapter({"vault_ids": [vault.id for vault in VAULTS[:3]]}, LocalLambdaContext(5.0))
-        assert time.monotonic() - began < 5
-        adapter.close()
-        connections = server.connections
-    assert count_statuses(results) == {"accepted": 2, "unfinished": 1}
-    assert server.connections == connections
-
-
-def test_addresses_that_swallow_packets_keep_no_run_from_its_end() -> None:
-    """Three of them, over all attempts and vaults."""
-    results: list[RunResult] = []
-    with silent_address() as one, silent_address() as two, silent_address() as three:
-        environ = simulator_environ("https://cbr.example.com", VAULTS[0].id)
-        adapter = LambdaAdapter(
-            environ,
-            transport=make_transport(resolve=at(one, two, three)),
-            on_result=results.append,
-        )
-        began = time.monotonic()
-        with pytest.raises(SyncUnfinished):
-            adapter({"vault_ids": [vault.id for vault in VAULTS]}, LocalLambdaContext(5.0))
-        assert time.monotonic() - began < 5
-        adapter.close()
-    assert count_statuses(results) == {"unfinished": len(VAULTS)}
 
 
 class HurriedClock(Clock):
