@@ -6,9 +6,9 @@ Asserted from the simulator's own books. Time is an argument: nothing sleeps for
 from __future__ import annotations
 
 import json
-import time
+import os
 import uuid
-from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -18,15 +18,17 @@ from hypothesis import strategies as st
 
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.clock import Clock
+from cbr_sync.credentials import Credentials
 from cbr_sync.errors import SinkError, SyncUnfinished
-from cbr_sync.local import LocalLambdaContext, simulator_environ
-from cbr_sync.models import rfc3339
+from cbr_sync.functiongraph import FunctionGraphAdapter
+from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext, simulator_environ
+from cbr_sync.models import Status, SyncOutcome, rfc3339
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.cloud import Simulator
-from cbr_sync.simulator.models import Vault
+from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, Vault
 from cbr_sync.simulator.server import SimulatorServer
 from cbr_sync.sinks.messages import RUN_FINISHED
-from support.sockets import at, dripping, make_transport, serving, silent_address
+from support.builders import build_sqs_event
 from support.world import START, VirtualClock, World
 
 VAULTS = tuple(
@@ -48,6 +50,22 @@ PASSING = [
     "502",
     "503",
     "504",
+]
+# The same in all the other forms that the simulator has.
+ODD = [
+    *(
+        "408",
+        "408-after",
+        "425",
+        "499",
+        "499-after",
+        "500-after",
+        "502-after",
+        "504-after",
+        "charset",
+        "huge",
+    ),
+    *("interim", "interim-after", "drip", "drip-after", "html", "bomb", "slow-503", "retry-after-date"),
 ]
 # What ends a sync with an error: the API's no, or a success that nobody can read.
 FINAL = ["html", "302", "404"]
@@ -126,7 +144,9 @@ def assert_truthful(world: World, cloud: Cloud) -> None:
 
 
 FAULTS = st.lists(st.sampled_from(PASSING), max_size=40).map(",".join)
-RELAXED = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+# WEATHER_EXAMPLES=5000 tries more.
+EXAMPLES = int(os.environ.get("WEATHER_EXAMPLES") or 150)
+RELAXED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @RELAXED
@@ -187,6 +207,162 @@ def test_no_weather_starts_a_sync_twice(faults: str) -> None:
     assert_truthful(world, cloud)
 
 
+class Agency(LocalFunctionGraphContext):
+    """An agency whose keys are others as soon as the API has refused the first ones."""
+
+    def getSecurityAccessKey(self) -> str:  # noqa: N802
+        """The access key that counts now."""
+        return self._current.access_key
+
+    def getSecuritySecretKey(self) -> str:  # noqa: N802
+        """Its secret key."""
+        return self._current.secret_key
+
+    @property
+    def _current(self) -> Credentials:
+        is_refused = self.agency is None or SIMULATORS[-1].count_refusals(self.agency.access_key) > 0
+        return REPLACEMENT if is_refused else SIMULATOR_CREDENTIALS
+
+
+REPLACEMENT = Credentials("made-up-replacement-key", "made-up-replacement-secret")
+SIMULATORS: list[Simulator] = []
+TARGETS = st.sampled_from([None, None, "ListOpLogs", *(vault.id for vault in VAULTS)])
+CLOUDS = st.fixed_dictionaries(
+    {
+        "operation_seconds": st.sampled_from([0.5, 5.0, 45.0, 600.0]),
+        "rate_per_second": st.sampled_from([None, None, 0.5, 3.0]),
+        "rate_per_minute": st.sampled_from([None, None, 10]),
+        "retry_after": st.sampled_from([None, "seconds", "date"]),
+        "log_delay_seconds": st.sampled_from([0.0, 0.0, 5.0]),
+        "time_format": st.sampled_from(["z", "offset", "naive"]),
+        "whole_seconds": st.booleans(),
+        "odd_rows": st.booleans(),
+    }
+)
+
+
+def build_event(kind: str, vault_ids: list[str]) -> dict[str, Any]:
+    """An event of this kind for these vaults, with the beginning of the world as its time."""
+    if kind == "queue":
+        return build_sqs_event(*({"vault_id": vault_id} for vault_id in vault_ids))
+    if kind == "timer":
+        payload = json.dumps({"vault_ids": vault_ids})
+        return {"trigger_type": "TIMER", "time": rfc3339(START), "user_event": payload}
+    return {**schedule(), "vault_ids": vault_ids}
+
+
+class Platform:
+    """Delivers an event to fresh instances until it is served; keeps the outcomes of each run."""
+
+    def __init__(self, world: World, kind: str, environ: dict[str, str]) -> None:
+        self.runs: list[list[SyncOutcome]] = []
+        self._world, self._kind, self._environ = world, kind, environ
+
+    def deliver(self) -> None:
+        """Deliver it, and what is handed back of a batch, a minute later."""
+        left = [vault.id for vault in VAULTS]
+        for _ in range(60):
+            left = self._run(left)
+            if not left:
+                return
+            self._world.sleep(60)
+        raise AssertionError(f"never served: {left}")
+
+    def _run(self, vault_ids: list[str]) -> list[str]:
+        """Return the vaults of what has to be delivered again."""
+        world, results = self._world, list[RunResult]()
+        event, began = build_event(self._kind, vault_ids), world.elapsed
+        options = {**world.options(), "on_result": results.append}
+        reply: dict[str, Any] = {}
+        try:
+            if self._kind == "timer":
+                environ = {"CBR_SYNC_REGION": "cn-north-4", **self._environ}
+                context = Agency(environ, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID)
+                FunctionGraphAdapter(environ, **options)(event, context)
+            else:
+                environ = {**world.environ, **self._environ}
+                reply = LambdaAdapter(environ, **options)(event, LocalLambdaContext(TIMEOUT_SECONDS))
+        except SyncUnfinished:
+            return vault_ids
+        finally:
+            assert world.elapsed - began <= TIMEOUT_SECONDS
+            self.runs.append(results[-1].outcomes)
+            assert [one.vault_id for one in self.runs[-1]] == vault_ids
+        failed = {item["itemIdentifier"] for item in reply.get("batchItemFailures", ())}
+        return [vault_id for number, vault_id in enumerate(vault_ids) if f"m{number}" in failed]
+
+
+def assert_true(world: World, outcome: SyncOutcome, *, tolerance: timedelta) -> None:
+    """What an outcome says is in the simulator's books, and began after its trigger."""
+    if outcome.status in {Status.UNFINISHED, Status.ALREADY_RUNNING}:
+        return
+    (operation,) = (one for one in world.simulator.operations if one.id == outcome.operation_log_id)
+    assert operation.vault_id == outcome.vault_id
+    ends = {"success": "succeeded", "timeout": "timed_out"}.get(operation.vault.ends, operation.vault.ends)
+    assert outcome.status in {Status.ACCEPTED, ends}
+    if outcome.status is not Status.ACCEPTED:
+        assert operation.ended_at <= world.simulator.now()
+    offset = world.simulator.now() - world.now()
+    assert operation.created_at - offset >= START - tolerance
+
+
+@RELAXED
+@given(
+    cloud=CLOUDS,
+    faults=st.lists(st.tuples(st.sampled_from(PASSING + ODD), TARGETS), max_size=25),
+    offset=st.one_of(st.just(0), st.integers(-240, 240)),
+    delays=st.lists(st.sampled_from([0.0, 0.0, 0.7, 3.0, 9.0, 11.0]), max_size=20),
+    kind=st.sampled_from(["schedule", "queue", "timer"]),
+    revoke_after=st.one_of(st.none(), st.integers(1, 20)),
+    wait=st.sampled_from(["0", "20"]),
+    concurrency=st.sampled_from(["1", "4", "16"]),
+    pauses=st.lists(st.sampled_from([0.0, 0.4, 30.0, 700.0]), max_size=3),
+)
+def test_in_any_weather_a_trigger_starts_one_sync_of_each_vault(
+    cloud: dict[str, Any],
+    faults: list[tuple[str, str | None]],
+    offset: int,
+    delays: list[float],
+    kind: str,
+    revoke_after: int | None,
+    wait: str,
+    concurrency: str,
+    pauses: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Over skewed clocks, odd rows, rates, revoked keys, answers of all kinds and several deliveries."""
+    # A slow answer says little of a clock; that of an API that is minutes off has to be known.
+    world = World(vaults=VAULTS, delays=[] if offset else delays)
+    world.simulator = Simulator(now=world.now, vaults=VAULTS, clock_offset_seconds=offset, **cloud)
+    SIMULATORS[:] = [world.simulator]
+    for fault, target in faults:
+        world.simulator.add_faults(fault, target)
+    if revoke_after and kind == "timer":
+        world.simulator.revoke_after(revoke_after, REPLACEMENT)
+    environ = {"CBR_SYNC_WAIT_SECONDS": wait, "CBR_SYNC_CONCURRENCY": concurrency}
+    platform = Platform(world, kind, environ)
+    platform.deliver()
+    for pause in pauses:
+        # What the logs do not show yet is no duplicate that anybody could see.
+        world.sleep(pause + cloud["log_delay_seconds"])
+        platform.deliver()
+    log = capsys.readouterr().out
+    blind_runs = log.count("could not list operations before the first POST")
+    blind_looks = log.count("could not look for the running operation")
+    for run in platform.runs:
+        for outcome in run:
+            # The tolerance, and what a Date leaves open.
+            assert_true(world, outcome, tolerance=timedelta(seconds=4 if offset else 8))
+            assert outcome.status is not Status.ALREADY_RUNNING or blind_looks
+            assert outcome.status is not Status.FAILED or outcome.operation_log_id
+    for vault in VAULTS:
+        syncs = world.simulator.syncs_of(vault.id)
+        most = len(syncs) if vault.ends == "skipped" else 1 + blind_runs
+        assert 1 <= len(syncs) <= most
+    assert world.simulator.count_refusals(SIMULATOR_CREDENTIALS.access_key) <= int(concurrency)
+    assert world.simulator.count_refusals(REPLACEMENT.access_key) == 0
+
+
 @pytest.mark.parametrize("concurrency", ["1", "4"])
 def test_an_endless_hang_is_told_before_the_platform_ends_the_run(concurrency: str) -> None:
     """Every vault is emitted as unfinished while there is time for it."""
@@ -212,98 +388,6 @@ def test_a_clock_twenty_minutes_off_locks_no_key() -> None:
     assert len(cloud.emitted) == 1000
     assert [run["data"]["counts"] for run in cloud.runs] == [{"failed": 1000}]
     assert api.simulator.refused_signatures == 1
-
-
-def count_statuses(results: list[RunResult]) -> dict[str, int]:
-    """How many outcomes of the last run have each status."""
-    return dict(Counter(str(outcome.status) for outcome in results[-1].outcomes))
-
-
-@pytest.mark.parametrize("first_to_break", ["the-check", "a-sync"])
-def test_a_gateway_page_in_a_charset_that_does_not_exist_is_one_vaults_trouble(first_to_break: str) -> None:
-    """One of 21 POSTs is answered so, or the duplicate check is: the other vaults are synced all the same."""
-    vaults = tuple(Vault(str(uuid.UUID(int=number, version=4)), f"vault-{number}") for number in range(1, 22))
-    world = World(vaults=vaults)
-    cloud = Cloud(world, [])
-
-    def gateway(request: httpx.Request) -> httpx.Response:
-        is_check = request.url.path.endswith("/operation-logs")
-        if is_check if first_to_break == "the-check" else vaults[7].id.encode() in request.content:
-            page = {"Content-Type": "text/html; charset=undefined"}
-            return httpx.Response(502, headers=page, content="<h1>Bad Gateway</h1>")
-        return cloud(request)
-
-    event = {"vault_ids": [vault.id for vault in vaults]}
-    results: list[RunResult] = []
-    adapter = LambdaAdapter(
-        world.environ, **world.options(httpx.MockTransport(gateway)), on_result=results.append
-    )
-    if first_to_break == "the-check":
-        assert adapter({**schedule(vaults)}, LocalLambdaContext(TIMEOUT_SECONDS))["counts"] == {
-            "accepted": 21
-        }
-    else:
-        with pytest.raises(SyncUnfinished):
-            adapter(event, LocalLambdaContext(TIMEOUT_SECONDS))
-        assert count_statuses(results) == {"accepted": 20, "unfinished": 1}
-
-
-class OneDrips(httpx.BaseTransport):
-    """The simulator, but for one vault's syncs, which go over a socket to another server."""
-
-    def __init__(self, simulator: Simulator, vault_id: str, url: str) -> None:
-        self._simulator = simulator.transport()
-        self._vault_id = vault_id.encode()
-        self._url = httpx.URL(url)
-        self._sockets = make_transport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._vault_id not in request.read():
-            return self._simulator.handle_request(request)
-        request.url = self._url
-        return self._sockets.handle_request(request)
-
-    def close(self) -> None:
-        self._sockets.close()
-
-
-def test_an_answer_that_drips_keeps_no_run_from_its_end() -> None:
-    """Two vaults are accepted, the third is unfinished, and nothing more is sent for it."""
-    simulator = Simulator(now=Clock().now, vaults=VAULTS[:3])
-    results: list[RunResult] = []
-    with serving(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b" ")) as server:
-        transport = OneDrips(simulator, VAULTS[1].id, server.url)
-        adapter = LambdaAdapter(
-            simulator_environ("http://127.0.0.1:1", VAULTS[0].id),
-            transport=transport,
-            on_result=results.append,
-        )
-        began = time.monotonic()
-        with pytest.raises(SyncUnfinished):
-            adapter({"vault_ids": [vault.id for vault in VAULTS[:3]]}, LocalLambdaContext(5.0))
-        assert time.monotonic() - began < 5
-        adapter.close()
-        connections = server.connections
-    assert count_statuses(results) == {"accepted": 2, "unfinished": 1}
-    assert server.connections == connections
-
-
-def test_addresses_that_swallow_packets_keep_no_run_from_its_end() -> None:
-    """Three of them, over all attempts and vaults."""
-    results: list[RunResult] = []
-    with silent_address() as one, silent_address() as two, silent_address() as three:
-        environ = simulator_environ("https://cbr.example.com", VAULTS[0].id)
-        adapter = LambdaAdapter(
-            environ,
-            transport=make_transport(resolve=at(one, two, three)),
-            on_result=results.append,
-        )
-        began = time.monotonic()
-        with pytest.raises(SyncUnfinished):
-            adapter({"vault_ids": [vault.id for vault in VAULTS]}, LocalLambdaContext(5.0))
-        assert time.monotonic() - began < 5
-        adapter.close()
-    assert count_statuses(results) == {"unfinished": len(VAULTS)}
 
 
 class HurriedClock(Clock):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from cbr_sync.errors import NotAcceptedError, OutcomeUnknownError, RetryableError, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from cbr_sync.clock import Clock
 
@@ -79,6 +79,44 @@ class Retrier:
         Raises:
             ApiError: The last error, once it is final, attempts are used up or the time is.
         """
+        steps = self.iterate(
+            attempt, deadline=deadline, retry_on=retry_on, throttle=throttle, count_all=count_all
+        )
+        while True:
+            try:
+                wait = next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            self.clock.sleep(wait)
+
+    def iterate(
+        self,
+        attempt: Callable[[], T],
+        *,
+        deadline: float,
+        retry_on: type[RetryableError] = RetryableError,
+        throttle: Throttle | None = None,
+        count_all: bool = False,
+    ) -> Generator[float, None, T]:
+        """Do what :meth:`call` does, and leave the waiting between the attempts to the caller.
+
+        Args:
+            attempt: As for :meth:`call`, and so are the others.
+            deadline: As there.
+            retry_on: As there.
+            throttle: As there.
+            count_all: As there.
+
+        Yields:
+            For how many seconds.
+
+        Returns:
+            Whatever the first successful attempt returns.
+
+        Raises:
+            ApiError: As :meth:`call` does.
+        """
         failures = counted = 0
         refusal: ThrottledError | None = None
         while True:
@@ -94,7 +132,7 @@ class Retrier:
                     wait, refusal = 0.0, error
                 if counted >= self._max_attempts or wait >= self.clock.remaining_seconds(deadline):
                     raise
-                self.clock.sleep(wait)
+                yield wait
             else:
                 if throttle:
                     throttle.report_success()
@@ -165,11 +203,11 @@ class Throttle:
 
     def report_success(self) -> None:
         """Take into account that a request was accepted, or refused for another reason than its pace."""
-        now = self._clock.monotonic()
-        self._accepted.append(now)
-        if self._rate is None:
-            return
         with self._lock:
+            now = self._clock.monotonic()
+            self._accepted.append(now)
+            if self._rate is None:
+                return
             self._successes += 1
             safe = self._good_rate * _SAFE_SHARE
             if self._rate < safe:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cbr_sync.huawei.clock import ApiClock
     from cbr_sync.models import Copies, Trigger
     from cbr_sync.retry import Retrier, Throttle
+    from cbr_sync.threads import Job
 
 # Covers moments of the API in whole seconds, and what is left of the clocks' difference.
 TOLERANCE = timedelta(seconds=2)
@@ -324,18 +325,24 @@ class Syncer:
     def _start_all(self, syncs: Sequence[VaultSync]) -> None:
         self._run([partial(self._start, sync) for sync in syncs], self._deadline)
 
-    def _run(self, jobs: Sequence[Callable[[], None]], deadline: float) -> None:
+    def _run(self, jobs: Sequence[Job], deadline: float) -> None:
         if jobs:
             concurrency = min(self._concurrency, len(jobs))
             run_until(deadline, jobs, clock=self._clock, concurrency=concurrency)
 
-    def _start(self, sync: VaultSync) -> None:
-        """Start the sync of one vault, or find out why not; raises nothing."""
+    def _start(self, sync: VaultSync) -> Iterator[float]:
+        """Start the sync of one vault, or find out why not; raises nothing.
+
+        Yields:
+            For how many seconds it has to wait, which holds up no other vault.
+        """
         self._on_progress(Progress(sync.vault_id, "sending"))
         if not sync.attempts:
             sync.began, sync.started_at = self._clock.monotonic(), self._clock.now()
         try:
-            self._retrier.call(partial(self._attempt, sync), deadline=self._deadline, throttle=self._throttle)
+            yield from self._retrier.iterate(
+                partial(self._attempt, sync), deadline=self._deadline, throttle=self._throttle
+            )
         except ApiError as error:
             sync.error = error
         except Exception as error:  # one vault must not take the others with it
@@ -441,6 +448,9 @@ class Syncer:
                 self._look_at(going_on, end + LAST_LOOK_SECONDS)
             except ApiError as error:
                 self._logger.warning("could not follow the operations", extra={"reason": str(error)})
+                return
+            except Exception:  # what was started stays started, and every vault gets its outcome
+                self._logger.exception("unexpected error while following the operations")
                 return
             self._start_all([sync for sync in going_on if sync.open_claims and not sync.is_blocked])
             for sync in going_on:

@@ -46,6 +46,7 @@ _ENDS = {
     "skipped": Status.SKIPPED,
     "timeout": Status.TIMED_OUT,
 }
+_GOING_ON = frozenset({"waiting", "running"})
 _MESSAGE_SHOWN = 500
 
 
@@ -106,14 +107,14 @@ class OperationLog(BaseModel):
     created_at: _Moment
     ended_at: Annotated[_Moment | None, _OrNone] = None
     vault_id: str | None = None
-    vault_name: str | None = None
-    error_info: _OpErrorInfo | None = None
-    extra_info: _OpExtraInfo | None = None
+    vault_name: Annotated[str | None, _OrNone] = None
+    error_info: Annotated[_OpErrorInfo | None, _OrNone] = None
+    extra_info: Annotated[_OpExtraInfo | None, _OrNone] = None
 
     @property
     def ended(self) -> bool:
-        """Whether its state is one of those that are over."""
-        return self.status in _ENDS
+        """Whether it is over: by its state or, in one that we have no word for, by ``ended_at``."""
+        return self.status in _ENDS or (self.status not in _GOING_ON and self.ended_at is not None)
 
     @property
     def end(self) -> Status | None:

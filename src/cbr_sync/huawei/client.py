@@ -217,7 +217,7 @@ class SignedClient:
             raise error
         self._key_states.accept(credentials)
         try:
-            return answer.model_validate_json(response.content)
+            return _parse_answer(answer, response.content)
         except ValidationError:
             # Its text would show the answer, which may echo our keys; so it is not chained.
             message = f"HTTP {response.status_code}, but not what the API documents: {response.text}"
@@ -307,7 +307,10 @@ def _describe_answer(
         redact(message, credentials),
         request_id=redact(str(request_id), credentials) if request_id else None,
         http_status=response.status_code,
-        retry_after_seconds=parse_retry_after(headers.get("Retry-After"), now),
+        # A date is on the API's clock, which its own Date shows.
+        retry_after_seconds=parse_retry_after(
+            headers.get("Retry-After"), parse_http_date(headers.get("Date")) or now
+        ),
     )
 
 
@@ -334,7 +337,20 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return None if moment is None else max((moment - now).total_seconds(), 0.0)
 
 
-def _parse_json(content: bytes) -> object:
+def _parse_answer(answer: type[AnswerT], content: bytes) -> AnswerT:
+    """Return the answer as a model.
+
+    Raises:
+        ValidationError: It is not what the model reads.
+    """
+    try:
+        return answer.model_validate_json(content)
+    except ValidationError:
+        # Half of an emoji, or a text in another encoding, must not spoil a whole list.
+        return answer.model_validate(_parse_json(content.decode(errors="replace")))
+
+
+def _parse_json(content: bytes | str) -> object:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 # A signature whose date is further off is refused. Source: API Request Signing Guide.
 MAX_OFFSET = timedelta(minutes=15)
 _SECOND = timedelta(seconds=1)
+# An offset that is known no better than this is taken for zero, if it can be: most clocks agree.
+_VAGUE = timedelta(seconds=2)
 
 
 class ApiClock:
     """The API's clock: an answer was made between its sending and its receiving, at its ``Date``.
 
     ``Date`` is in whole seconds, so it says ``[Date, Date + 1 s]``. The offset is what all answers agree on:
-    each can only narrow it, and a slow one says little. Where they disagree, a clock was set, and the newest is
-    believed.
+    each can only narrow it, and a slow one says little. As long as there is nothing better, clocks that may
+    agree are taken to do so. Where answers disagree, a clock was set, and the newest is believed.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -31,17 +33,20 @@ class ApiClock:
         self._latest = MAX_OFFSET
         self._trouble = ""
         self._is_distrusted = False
-        self.is_measured = False
+        self._is_measured = False
 
     @property
     def offset(self) -> timedelta:
-        """The API's time less ours; zero while nothing was measured."""
-        return (self._earliest + self._latest) / 2 if self.is_measured else timedelta()
+        """The API's time less ours; zero while nothing, or nothing better, was measured."""
+        is_vague = self._latest - self._earliest > _VAGUE
+        if is_vague and self._earliest <= timedelta() <= self._latest:
+            return timedelta()
+        return (self._earliest + self._latest) / 2
 
     @property
     def margin(self) -> timedelta:
         """How much earlier a list has to begin than a converted moment, so that it holds what is wanted."""
-        return _SECOND if self.is_measured else MAX_OFFSET
+        return min(self._latest - self._earliest, MAX_OFFSET)
 
     def convert(self, moment: datetime) -> datetime:
         """Return a moment of our clock on the API's."""
@@ -67,14 +72,14 @@ class ApiClock:
             self._distrust(f"the API's Date is over {MAX_OFFSET.seconds // 60} minutes off")
             return
         narrowed = max(self._earliest, earliest), min(self._latest, latest)
-        if not self.is_measured or narrowed[0] > narrowed[1]:
+        if not self._is_measured or narrowed[0] > narrowed[1]:
             narrowed = earliest, latest
         self._earliest, self._latest = narrowed
-        self.is_measured = True
+        self._is_measured = True
 
     def _distrust(self, reason: str) -> None:
         """Let the next conversion warn once that nothing was measured."""
-        if not (self._is_distrusted or self.is_measured):
+        if not (self._is_distrusted or self._is_measured):
             self._is_distrusted, self._trouble = True, reason
 
 

@@ -107,7 +107,8 @@ class _Form(BaseModel):
 
 def _parse_time(value: object) -> datetime:
     """Return an RFC 3339 time in UTC; without its zone it would be another moment for every reader."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    # RFC 3339 allows small letters, and Python does not.
+    moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
     if moment is None or moment.tzinfo is None:
         raise ValueError("not a time with its zone")
     try:
