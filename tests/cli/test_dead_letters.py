@@ -96,7 +96,7 @@ class Clouds(httpx.BaseTransport):
 
     def queue(self, name: str) -> Queue:
         """A new queue on moto."""
-        client = SqsClient(self.sqs, self.moto, REGION, KEYS, Clock().now)
+        client = SqsClient(self.sqs, endpoint=self.moto, region=REGION, credentials=KEYS, now=Clock().now)
         attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if ".fifo" in name else {}
         body = {"QueueName": name, "Attributes": attributes}
         answer = json.loads(client.call("CreateQueue", body, timeout_seconds=5))
