@@ -239,10 +239,10 @@ def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines
     report(build_world(*books, (VAULT, [PastSync(3, ends="failed", error=BUCKET)])))
     summary, *vaults = (line["outcome"] for line in log_lines())
     assert Counter(event["type"] for event in vaults) == {
-        "cbr-sync.vault.stale": 2300,
-        "cbr-sync.vault.failing": 1,
+        "cbr-sync.vault.stale.v1": 2300,
+        "cbr-sync.vault.failing.v1": 1,
     }
-    assert summary["type"] == "cbr-sync.report"
+    assert summary["type"] == "cbr-sync.report.v1"
     assert summary["data"]["counts"] == {"failing": 1, "stale": 2300}
     rows, omitted = summary["data"]["vaults"], summary["data"]["omitted"]
     assert len(rows) + omitted == 2301
@@ -260,7 +260,7 @@ def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
         world.on_lambda(event)
         summary, late = log_lines()
         assert (late["level"], summary["level"]) == ("WARNING", "WARNING")
-        assert late["outcome"]["type"] == "cbr-sync.vault.stale"
+        assert late["outcome"]["type"] == "cbr-sync.vault.stale.v1"
         assert late["outcome"]["subject"] == late["vault_id"] == VMWARE
         assert late["outcome"]["data"]["age_hours"] == 30
         assert late["outcome"]["data"]["max_age_hours"] == 26
@@ -276,7 +276,7 @@ def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
     """The summary alone, and no warning."""
     report(build_world((VAULT, [PastSync(3)])))
     (line,) = log_lines()
-    assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report")
+    assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report.v1")
     assert line["outcome"]["data"]["vaults"] == []
 
 

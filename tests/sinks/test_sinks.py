@@ -19,7 +19,7 @@ from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
-from support.builders import SOURCE, TRIGGER, Lines, build_outcome
+from support.builders import SOURCE, TRIGGER, TROUBLE, Lines, build_outcome
 from support.world import FILE, START, VMWARE, World
 
 
@@ -155,9 +155,9 @@ def test_a_line_has_the_fields_that_the_log_is_searched_by(world: World, log_lin
 
 @pytest.mark.parametrize("status", Status)
 def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
-    """What did not go as it was hoped for; a sync that runs, or was not needed, did."""
+    """All but a sync that was accepted, or succeeded: the others leave their trigger unserved."""
     LogSink(make_logger({})).emit([build_outcome_event(build_outcome(status=status), SOURCE)], deadline=0)
-    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    trouble = status in TROUBLE
     assert [line["level"] for line in log_lines()] == ["WARNING" if trouble else "INFO"]
 
 
