@@ -20,7 +20,7 @@ from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.clock import Clock
 from cbr_sync.errors import SinkError, SyncUnfinished
 from cbr_sync.local import LocalLambdaContext, simulator_environ
-from cbr_sync.models import rfc3339
+from cbr_sync.models import format_rfc3339
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Vault
@@ -104,7 +104,12 @@ def deliver_until_done(world: World, event: object, cloud: Cloud, environ: dict[
 def schedule(vaults: tuple[Vault, ...] = VAULTS) -> dict[str, Any]:
     """A schedule's event with its own time."""
     ids = [vault.id for vault in vaults]
-    return {"trigger": "schedule", "scheduled_time": rfc3339(START), "schedule_arn": "arn", "vault_ids": ids}
+    return {
+        "trigger": "schedule",
+        "scheduled_time": format_rfc3339(START),
+        "schedule_arn": "arn",
+        "vault_ids": ids,
+    }
 
 
 def environ_of(world: World, **more: str) -> dict[str, str]:
@@ -321,7 +326,7 @@ def test_it_holds_over_sockets_in_real_time() -> None:
     with SimulatorServer(simulator) as server:
         environ = simulator_environ(server.url, vaults[0].id)
         adapter = LambdaAdapter(environ, clock=HurriedClock())
-        event = {**schedule(vaults), "scheduled_time": rfc3339(Clock().now())}
+        event = {**schedule(vaults), "scheduled_time": format_rfc3339(Clock().now())}
         reply = adapter(event, LocalLambdaContext(TIMEOUT_SECONDS))
         adapter.close()
     assert reply["counts"] == {"accepted": 30}

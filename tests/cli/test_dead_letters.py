@@ -26,7 +26,7 @@ from cbr_sync.clock import Clock
 from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
 from cbr_sync.local import InvokeResult, build_signature_headers, simulator_environ
-from cbr_sync.models import Kind, rfc3339
+from cbr_sync.models import Kind, format_rfc3339
 from cbr_sync.retry import Retry
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Operation
@@ -227,7 +227,7 @@ def test_a_message_that_cannot_be_read_stays(clouds: Clouds, queue: Queue) -> No
 )
 def test_a_schedulers_dead_letter_is_the_event(clouds: Clouds, queue: Queue, body: dict[str, str]) -> None:
     """Its time is that of the schedule, so that a night that was served after all is adopted."""
-    scheduled = rfc3339(Clock().now() - timedelta(hours=3))
+    scheduled = format_rfc3339(Clock().now() - timedelta(hours=3))
     filled = {key: value.replace("{time}", scheduled) for key, value in body.items()}
     marks = {"SCHEDULE_ARN": SCHEDULE, "SCHEDULED_TIME": scheduled, "IS_PAYLOAD_TRUNCATED": "false"}
     queue.send(filled, **marks, ERROR_CODE="AWS.Scheduler.InternalServerError")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.errors import EventError, SinkError
-from cbr_sync.models import Kind, OutcomeError, Status, Trigger, rfc3339
+from cbr_sync.models import Kind, OutcomeError, Status, Trigger, format_rfc3339
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
@@ -121,7 +121,7 @@ def test_a_rejected_event_says_what_was_wrong() -> None:
 def test_a_time_without_a_zone_is_an_error() -> None:
     """It would be told an hour or eight off."""
     with pytest.raises(ValueError, match="without a time zone"):
-        rfc3339(START.replace(tzinfo=None))
+        format_rfc3339(START.replace(tzinfo=None))
 
 
 def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:

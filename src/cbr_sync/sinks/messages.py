@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
 
-from cbr_sync.models import OutcomeError, Status, rfc3339
+from cbr_sync.models import OutcomeError, Status, format_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def build_rejected_event(trigger: Trigger, why: str, source: str, now: datetime)
     """A CloudEvent that tells of an event which could not be read; see ``Rejected``."""
     told = trigger.model_dump(mode="json")
     data: Rejected = {"kind": told["kind"], "id": told["id"], "error": why}
-    return _build_event(REJECTED, source, [told, why], rfc3339(now), data)
+    return _build_event(REJECTED, source, [told, why], format_rfc3339(now), data)
 
 
 def build_run_finished_event(
@@ -116,7 +116,7 @@ def build_run_finished_event(
     counts = Counter(outcome.status for outcome in worst_first)
     data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
     identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
-    return _shorten_event(_build_event(RUN_FINISHED, source, identity, rfc3339(now), data))
+    return _shorten_event(_build_event(RUN_FINISHED, source, identity, format_rfc3339(now), data))
 
 
 def _build_run_vault(outcome: SyncOutcome) -> dict[str, Any]:
