@@ -199,7 +199,7 @@ def test_every_form_of_a_time_is_read(written: str, moment: datetime) -> None:
 )
 def test_an_operation_has_ended_only_in_a_state_that_is_known_as_an_end(status: str, ended: bool) -> None:
     """The API's states are an open set."""
-    assert OperationLog.model_validate({**LOG, "status": status}).ended is ended
+    assert OperationLog.model_validate({**LOG, "status": status}).is_ended is ended
 
 
 def test_a_log_may_lack_what_a_sync_does_not_have() -> None:

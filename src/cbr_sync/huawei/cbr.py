@@ -114,12 +114,12 @@ class OperationLog(BaseModel):
     extra_info: _OpExtraInfo | None = None
 
     @property
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
         """Whether its state is one of those that are over."""
         return self.status in _ENDS
 
     @property
-    def end(self) -> Status | None:
+    def end_status(self) -> Status | None:
         """How it ended, in our words; None while it has not."""
         end = _ENDS.get(self.status)
         failed = self.copies.failed if end is Status.SUCCEEDED and self.copies else 0
@@ -190,7 +190,7 @@ class Vault(BaseModel):
     billing: _Billing
 
     @property
-    def available(self) -> bool:
+    def is_available(self) -> bool:
         """Whether it can be synced as it is; one that does not tell is tried."""
         return self.billing.status in (None, "available")
 

@@ -49,15 +49,15 @@ class VaultHistory:
     def add(self, log: OperationLog) -> None:
         """Take a log into account."""
         self.latest = _choose_later(self.latest, log)
-        if log.end is Status.SUCCEEDED:
+        if log.end_status is Status.SUCCEEDED:
             self.last_success = _choose_later(self.last_success, log)
-        elif log.end in WENT_WRONG:
+        elif log.end_status in WENT_WRONG:
             self.last_failure = _choose_later(self.last_failure, log)
 
     @property
     def running(self) -> OperationLog | None:
         """The last sync, if it still runs."""
-        return self.latest if self.latest and self.latest.end is None else None
+        return self.latest if self.latest and self.latest.end_status is None else None
 
     @property
     def last_error(self) -> OperationLog | None:
@@ -75,7 +75,7 @@ def _choose_later(known: OperationLog | None, log: OperationLog) -> OperationLog
     """Return the log that began later; of one that ended between two pages, the one that says so."""
     if known is None or log.created_at > known.created_at:
         return log
-    return log if log.created_at == known.created_at and known.end is None else known
+    return log if log.created_at == known.created_at and known.end_status is None else known
 
 
 class RecentSyncs:
@@ -111,7 +111,7 @@ class RecentSyncs:
 
     def update(self, log: OperationLog) -> None:
         """Show a sync that is kept as it is now; what has ended does not run again."""
-        if log.id in self._kept and log.end is not None:
+        if log.id in self._kept and log.end_status is not None:
             self._kept[log.id] = (self._kept[log.id][0], _build_record(log))
 
     def group_by_vault(self) -> dict[str, list[SyncRecord]]:
@@ -247,10 +247,10 @@ def _is_whole_life_known(vault: Vault, complete_since: datetime | None, now: dat
 
 
 def _build_record(log: OperationLog) -> SyncRecord:
-    has_ended = log.end is not None
+    has_ended = log.end_status is not None
     return SyncRecord(
         operation_log_id=log.id,
-        status=log.end or log.status,
+        status=log.end_status or log.status,
         started_at=log.created_at,
         ended_at=log.ended_at if has_ended else None,
         progress=None if has_ended else log.progress,
