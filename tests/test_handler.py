@@ -376,7 +376,7 @@ def test_a_sink_that_fails_makes_the_run_fail_after_the_log_has_all(world: World
         "AWS_ACCESS_KEY_ID": "made-up",
         "AWS_SECRET_ACCESS_KEY": "made-up-too",
     }
-    with pytest.raises(SinkError, match="sqs: 1 messages not accepted"):
+    with pytest.raises(SinkError, match="sqs: 1 message not accepted"):
         world.on_lambda({"vault_id": VMWARE}, environ)
     assert select_cloud_events(log_lines())[0]["data"]["status"] == "accepted"
 

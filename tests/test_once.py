@@ -16,7 +16,7 @@ from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SyncUnfinished
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext
-from cbr_sync.models import rfc3339
+from cbr_sync.models import format_rfc3339
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import DEFAULT_VAULTS, SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, Vault
 from support.builders import Lines, build_sqs_event
@@ -37,7 +37,7 @@ def build_schedule_event(*vaults: str, seconds: float = 0) -> dict[str, Any]:
     ids = list(vaults or (VMWARE,))
     return {
         "trigger": "schedule",
-        "scheduled_time": rfc3339(world.now()),
+        "scheduled_time": format_rfc3339(world.now()),
         "schedule_arn": "a",
         "vault_ids": ids,
     }

@@ -41,6 +41,7 @@ URL = "https://api.example.com/v3"
 UNREACHABLE = (NotAcceptedError, "CbrSync.Unreachable")
 NO_ANSWER = (OutcomeUnknownError, "CbrSync.NoAnswer")
 UNREADABLE = (OutcomeUnknownError, "CbrSync.UnreadableAnswer")
+TOO_LARGE = (ApiError, "CbrSync.AnswerTooLarge")
 NOT_SENDABLE = (ApiError, "CbrSync.NotSendable")
 
 BREAKS: dict[type[httpx.RequestError], tuple[type[ApiError], str]] = {
@@ -381,7 +382,7 @@ def test_a_gzip_bomb_is_not_unpacked(status: int) -> None:
     tracemalloc.start()
     try:
         if status == 200:
-            assert error_of(200, stream, Content_Encoding="gzip") == (*UNREADABLE, 200)
+            assert error_of(200, stream, Content_Encoding="gzip") == (*TOO_LARGE, 200)
         else:
             answer = answer_of(status, stream, Content_Encoding="gzip")
             assert (answer.status_code, len(answer.content)) == (status, MAX_ERROR_PAGE_BYTES)
@@ -410,14 +411,23 @@ def test_a_success_is_read_up_to_its_bound(encoding: str, more: int, readable: b
     if readable:
         assert answer_of(200, packed, Content_Encoding=encoding).content == content
     else:
-        assert error_of(200, packed, Content_Encoding=encoding) == (*UNREADABLE, 200)
+        assert error_of(200, packed, Content_Encoding=encoding) == (*TOO_LARGE, 200)
 
 
 def test_a_success_without_end_is_not_read_to_its_end() -> None:
     """Its connection is closed at the bound."""
     page = Chunks(*[bytes(1024 * 1024)] * 100)
-    assert error_of(200, page) == (*UNREADABLE, 200)
+    assert error_of(200, page) == (*TOO_LARGE, 200)
     assert page.read == 9
+
+
+def test_a_post_whose_answer_is_too_large_may_have_been_taken() -> None:
+    """A GET is final, since the next answer would be as large."""
+    far = Far(httpx.Response(200, stream=Chunks(bytes(MAX_ANSWER_BYTES + 1))))
+    request = new_request("POST", URL, {}, b"{}")
+    with pytest.raises(OutcomeUnknownError, match="may have taken the request") as error:
+        send(httpx.MockTransport(far), request, auth=None, timeout_seconds=5)
+    assert error.value.code == "CbrSync.AnswerTooLarge"
 
 
 RAW_DEFLATE = zlib.compressobj(wbits=-15)

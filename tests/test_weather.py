@@ -22,7 +22,7 @@ from cbr_sync.credentials import Credentials
 from cbr_sync.errors import SinkError, SyncUnfinished
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.local import LocalFunctionGraphContext, LocalLambdaContext, simulator_environ
-from cbr_sync.models import Status, SyncOutcome, rfc3339
+from cbr_sync.models import Status, SyncOutcome, format_rfc3339
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, Vault
@@ -122,7 +122,12 @@ def deliver_until_done(world: World, event: object, cloud: Cloud, environ: dict[
 def schedule(vaults: tuple[Vault, ...] = VAULTS) -> dict[str, Any]:
     """A schedule's event with its own time."""
     ids = [vault.id for vault in vaults]
-    return {"trigger": "schedule", "scheduled_time": rfc3339(START), "schedule_arn": "arn", "vault_ids": ids}
+    return {
+        "trigger": "schedule",
+        "scheduled_time": format_rfc3339(START),
+        "schedule_arn": "arn",
+        "vault_ids": ids,
+    }
 
 
 def environ_of(world: World, **more: str) -> dict[str, str]:
@@ -247,7 +252,7 @@ def build_event(kind: str, vault_ids: list[str]) -> dict[str, Any]:
         return build_sqs_event(*({"vault_id": vault_id} for vault_id in vault_ids))
     if kind == "timer":
         payload = json.dumps({"vault_ids": vault_ids})
-        return {"trigger_type": "TIMER", "time": rfc3339(START), "user_event": payload}
+        return {"trigger_type": "TIMER", "time": format_rfc3339(START), "user_event": payload}
     return {**schedule(), "vault_ids": vault_ids}
 
 
@@ -405,7 +410,7 @@ def test_it_holds_over_sockets_in_real_time() -> None:
     with SimulatorServer(simulator) as server:
         environ = simulator_environ(server.url, vaults[0].id)
         adapter = LambdaAdapter(environ, clock=HurriedClock())
-        event = {**schedule(vaults), "scheduled_time": rfc3339(Clock().now())}
+        event = {**schedule(vaults), "scheduled_time": format_rfc3339(Clock().now())}
         reply = adapter(event, LocalLambdaContext(TIMEOUT_SECONDS))
         adapter.close()
     assert reply["counts"] == {"accepted": 30}

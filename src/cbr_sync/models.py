@@ -22,7 +22,7 @@ from pydantic import (
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def rfc3339(moment: datetime) -> str:
+def format_rfc3339(moment: datetime) -> str:
     """A moment in UTC with milliseconds, as in ``2026-01-02T03:04:05.678Z``.
 
     Raises:
@@ -38,7 +38,7 @@ def is_vault_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
-def vault_id(value: object) -> str:
+def parse_vault_id(value: object) -> str:
     """A vault id, lower-cased; ids of CBR are UUIDs.
 
     Raises:
@@ -49,7 +49,7 @@ def vault_id(value: object) -> str:
     raise ValueError("not a UUID")
 
 
-def unicode_text(value: str) -> str:
+def check_unicode(value: str) -> str:
     """The text itself.
 
     Raises:
@@ -59,11 +59,13 @@ def unicode_text(value: str) -> str:
     return value
 
 
-VaultId = Annotated[str, BeforeValidator(vault_id), WithJsonSchema({"type": "string", "format": "uuid"})]
-Text = Annotated[StrictStr, AfterValidator(unicode_text)]
+VaultId = Annotated[
+    str, BeforeValidator(parse_vault_id), WithJsonSchema({"type": "string", "format": "uuid"})
+]
+Text = Annotated[StrictStr, AfterValidator(check_unicode)]
 Timestamp = Annotated[
     datetime,
-    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    PlainSerializer(format_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 

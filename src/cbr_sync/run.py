@@ -174,7 +174,7 @@ class Run:
                 trigger,
                 vault.name,
                 None
-                if vault.available
+                if vault.is_available
                 else f"the vault {vault.name} is {vault.billing.status}, not available",
             )
             for vault in self._find_vaults(request.vaults, "sync")

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from cbr_sync.errors import SettingMistake, SettingsError
-from cbr_sync.models import VaultId, is_vault_id, vault_id
+from cbr_sync.models import VaultId, is_vault_id, parse_vault_id
 from cbr_sync.validation import describe_value, find_rejected_values, format_key, mask_secrets
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _split_list(value: object) -> object:
 
 
 def _parse_vault_or_hybrid(value: object) -> str:
-    return HYBRID if value == HYBRID else vault_id(value)
+    return HYBRID if value == HYBRID else parse_vault_id(value)
 
 
 def _check_scope(vaults: tuple[str, ...]) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ class Claim:
     @property
     def is_followed(self) -> bool:
         """Whether an operation serves it that has not been seen to end."""
-        return self.is_served and not (self.log and self.log.ended)
+        return self.is_served and not (self.log and self.log.is_ended)
 
 
 class VaultSync:
@@ -175,7 +175,9 @@ class VaultSync:
 
         An operation that was skipped never ran, and serves nobody.
         """
-        candidates = sorted((log for log in logs if log.end is not Status.SKIPPED), key=_get_created_at)
+        candidates = sorted(
+            (log for log in logs if log.end_status is not Status.SKIPPED), key=_get_created_at
+        )
         for claim in self.open_claims:
             if claim.since is not None:
                 since = self._api_clock.convert(claim.since) - TOLERANCE
@@ -194,7 +196,7 @@ class VaultSync:
 
     def note_older(self, logs: Iterable[OperationLog]) -> None:
         """Note the operation that still runs and does not serve every trigger, if one is among these."""
-        running = [log for log in logs if not log.ended]
+        running = [log for log in logs if not log.is_ended]
         self.older = max(running, key=_get_created_at, default=None)
         self.is_blocked = self.older is not None and bool(self.open_claims)
 
@@ -470,7 +472,7 @@ class Syncer:
             for claim in sync.claims:
                 if log := by_id.get(claim.operation_log_id or ""):
                     claim.log = log
-                    self._on_progress(Progress(sync.vault_id, log.end or log.status, log.progress))
+                    self._on_progress(Progress(sync.vault_id, log.end_status or log.status, log.progress))
             if sync.is_blocked:
                 own = [log for log in logs if (log.vault_id or "").lower() == sync.vault_id]
                 sync.adopt_serving(own)
@@ -537,9 +539,9 @@ def build_outcome(sync: VaultSync, claim: Claim) -> SyncOutcome:
 def _judge(sync: VaultSync, claim: Claim) -> tuple[Status, Copies | None, OutcomeError | None]:
     if claim.is_served:
         log = claim.log
-        if log is None or log.end is None:
+        if log is None or log.end_status is None:
             return Status.ACCEPTED, None, None
-        return log.end, log.copies, log.error
+        return log.end_status, log.copies, log.error
     error = sync.error
     if sync.is_blocked or (error and error.code == SYNC_ALREADY_RUNNING):
         return Status.ALREADY_RUNNING, None, None

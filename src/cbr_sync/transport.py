@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Of an answer, after decompression; the page of an error needs no more than its first lines.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_ERROR_PAGE_BYTES = 64 * 1024
+ANSWER_TOO_LARGE = "CbrSync.AnswerTooLarge"
 
 _OK = range(200, 300)
 _USER_AGENT = f"cbr-sync/{__version__}"
@@ -250,8 +251,9 @@ def send(
         NotAcceptedError: There was no connection, or no time left to try one: nothing was sent.
         OutcomeUnknownError: The request was sent, or a part of it, and no whole answer came back; or one that
             says it succeeded and cannot be read: damaged, of an unknown encoding, or of more than
-            `MAX_ANSWER_BYTES`.
-        ApiError: The request cannot be sent at all.
+            `MAX_ANSWER_BYTES`, whose code is `ANSWER_TOO_LARGE`.
+        ApiError: The request cannot be sent at all; or it is a GET, and its answer is too large, as the next
+            one would be.
     """
     if timeout_seconds <= 0:
         raise NotAcceptedError("CbrSync.OutOfTime", "the invocation's time is used up", sent=False)
@@ -284,29 +286,43 @@ def _round_trip(transport: httpx.BaseTransport, request: httpx.Request, auth: ht
     answer = transport.handle_request(request)
     status, headers = answer.status_code, answer.headers
     limit = MAX_ANSWER_BYTES if status in _OK else MAX_ERROR_PAGE_BYTES
+    # One byte more than is allowed shows that there is more.
     try:
-        raw, whole = _read_up_to(limit, answer)
+        raw = _read_up_to(limit + 1, answer)
     finally:
         answer.close()
-    content, decoded = _decode(raw, headers.get("Content-Encoding", "").strip().lower(), limit)
-    if status in _OK and not (whole and decoded):
-        raise _unreadable(request, f"content that is damaged or of more than {limit} bytes", status)
-    return Response(status, headers, content)
+    encoding = headers.get("Content-Encoding", "").strip().lower()
+    content, is_decoded = _decode(raw, encoding, max_bytes=limit + 1)
+    if status in _OK:
+        if max(len(raw), len(content)) > limit:
+            raise _build_too_large_error(request, status)
+        if not is_decoded:
+            raise _unreadable(request, "content that is damaged or of an unknown encoding", status)
+    return Response(status, headers, content[:limit])
 
 
-def _read_up_to(limit: int, answer: httpx.Response) -> tuple[bytes, bool]:
-    """Read the body as it comes; and whether that was all of it."""
+def _read_up_to(max_bytes: int, answer: httpx.Response) -> bytes:
+    """Read the body as it comes, and no more of it than this."""
     chunks, size = [], 0
     for chunk in cast("httpx.SyncByteStream", answer.stream):
         chunks.append(chunk)
         size += len(chunk)
-        if size > limit:
-            return b"".join(chunks)[:limit], False
-    return b"".join(chunks), True
+        if size >= max_bytes:
+            break
+    return b"".join(chunks)[:max_bytes]
 
 
-def _decode(raw: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
-    """Undo a Content-Encoding, which we never ask for; and whether that was possible, within the limit."""
+def _decode(raw: bytes, encoding: str, *, max_bytes: int) -> tuple[bytes, bool]:
+    """Undo a Content-Encoding, which we never ask for.
+
+    Args:
+        raw: The body as it came.
+        encoding: Its encoding.
+        max_bytes: How much of the content is wanted.
+
+    Returns:
+        The content, and whether it is all of it, or as much as is wanted.
+    """
     if not raw or encoding in ("", "identity"):
         return raw, True
     import zlib  # noqa: PLC0415 - hardly any answer needs it
@@ -314,16 +330,25 @@ def _decode(raw: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     for window_bits in _WINDOW_BITS.get(encoding, ()):
         inflater = zlib.decompressobj(window_bits)
         try:
-            content = inflater.decompress(raw, limit + 1)
+            content = inflater.decompress(raw, max_bytes)
         except zlib.error:
             continue
-        return content[:limit], inflater.eof and len(content) <= limit
+        return content, inflater.eof or len(content) == max_bytes
     return b"", False
 
 
 def _unreadable(request: httpx.Request, what: str, status: int | None = None) -> OutcomeUnknownError:
     message = f"{_origin(request)} answered with {what}; it may have taken the request"
     return OutcomeUnknownError("CbrSync.UnreadableAnswer", message, http_status=status)
+
+
+def _build_too_large_error(request: httpx.Request, status: int) -> ApiError:
+    message = f"{_origin(request)} answered with more than {MAX_ANSWER_BYTES} bytes"
+    if request.method == "GET":
+        return ApiError(ANSWER_TOO_LARGE, message, http_status=status)
+    return OutcomeUnknownError(
+        ANSWER_TOO_LARGE, f"{message}; it may have taken the request", http_status=status
+    )
 
 
 def redact(text: str, credentials: Credentials) -> str:

@@ -26,7 +26,7 @@ from cbr_sync.clock import Clock
 from cbr_sync.credentials import Credentials
 from cbr_sync.errors import ApiError, EventError, SettingsError, SyncUnfinished
 from cbr_sync.local import InvokeResult, build_signature_headers, simulator_environ
-from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, rfc3339
+from cbr_sync.models import Kind, OutcomeError, Status, SyncOutcome, format_rfc3339
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Operation
 from cbr_sync.simulator.server import SimulatorServer
@@ -112,7 +112,7 @@ class Clouds(httpx.BaseTransport):
 
     def create_queue(self, name: str) -> Queue:
         """Create a queue on moto."""
-        client = SqsClient(self.sqs, self.moto, REGION, KEYS, self.clock.now)
+        client = SqsClient(self.sqs, endpoint=self.moto, region=REGION, credentials=KEYS, now=self.clock.now)
         attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if ".fifo" in name else {}
         body = {"QueueName": name, "Attributes": attributes}
         answer = json.loads(client.call("CreateQueue", body, timeout_seconds=5))
@@ -240,7 +240,7 @@ def test_a_message_that_cannot_be_read_stays(clouds: Clouds, queue: Queue) -> No
 )
 def test_a_schedulers_dead_letter_is_the_event(clouds: Clouds, queue: Queue, body: dict[str, str]) -> None:
     """Its time is that of the schedule, so that a night that was served after all is adopted."""
-    scheduled = rfc3339(clouds.clock.now() - timedelta(hours=3))
+    scheduled = format_rfc3339(clouds.clock.now() - timedelta(hours=3))
     filled = {key: value.replace("{time}", scheduled) for key, value in body.items()}
     marks = {"SCHEDULE_ARN": SCHEDULE, "SCHEDULED_TIME": scheduled, "IS_PAYLOAD_TRUNCATED": "false"}
     queue.send(filled, **marks, ERROR_CODE="AWS.Scheduler.InternalServerError")

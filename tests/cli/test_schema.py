@@ -65,7 +65,7 @@ def test_every_message_keeps_to_the_schema(messages: list[CloudEvent]) -> None:
         VALIDATOR.validate(message)
     assert {message["type"] for message in messages} == {
         *(f"cbr-sync.checkpoint.sync.{status}.v1" for status in Status),
-        *(f"cbr-sync.vault.{state}" for state in State if state is not State.FRESH),
+        *(f"cbr-sync.vault.{state}.v1" for state in State if state is not State.FRESH),
         *(REJECTED, RUN_FINISHED, REPORT),
     }
     assert {message["type"] for message in messages} == set(build_schema()["discriminator"]["mapping"])

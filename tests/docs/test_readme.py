@@ -136,7 +136,13 @@ def test_the_runbook_knows_every_status_state_and_code_of_ours() -> None:
 
 def test_every_message_is_documented() -> None:
     """By its type."""
-    types = {"cbr-sync.checkpoint.sync.{status}.v1", "cbr-sync.vault.{state}", REJECTED, REPORT, RUN_FINISHED}
+    types = {
+        "cbr-sync.checkpoint.sync.{status}.v1",
+        "cbr-sync.vault.{state}.v1",
+        REJECTED,
+        REPORT,
+        RUN_FINISHED,
+    }
     assert {word for word in list_code_spans() if word.startswith("cbr-sync.")} == types
 
 

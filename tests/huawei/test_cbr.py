@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,12 +12,13 @@ import httpx
 import pytest
 
 from cbr_sync.credentials import Credentials, KeyStates
-from cbr_sync.errors import NotAcceptedError, OutcomeUnknownError
+from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.huawei.cbr import Cbr, OperationLog
 from cbr_sync.huawei.client import SignedClient
 from cbr_sync.huawei.clock import ApiClock
 from cbr_sync.models import SyncParam
 from cbr_sync.monitoring.logger import make_logger
+from cbr_sync.transport import MAX_ANSWER_BYTES
 from support.world import VirtualClock
 
 # The sample of the API's own page.
@@ -64,19 +67,25 @@ class Api:
         return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
 
     def cbr(self, seconds: float = 5) -> Cbr:
-        http = httpx.MockTransport(self)
-        keys = Credentials("made-up-key", "made-up-secret")
-        client = SignedClient(http, keys, key_states=KeyStates(VirtualClock()), clock=VirtualClock())
-        logger = make_logger({})
-        return Cbr(
-            client,
-            endpoint=ENDPOINT,
-            project_id=PROJECT,
-            timeout_seconds=lambda _deadline: seconds,
-            deadline=0,
-            api_clock=ApiClock(logger),
-            logger=logger,
-        )
+        return build_cbr(self, seconds)
+
+
+def build_cbr(api: Callable[[httpx.Request], httpx.Response], seconds: float = 5) -> Cbr:
+    """The calls to this API."""
+    keys = Credentials("made-up-key", "made-up-secret")
+    client = SignedClient(
+        httpx.MockTransport(api), keys, key_states=KeyStates(VirtualClock()), clock=VirtualClock()
+    )
+    logger = make_logger({})
+    return Cbr(
+        client,
+        endpoint=ENDPOINT,
+        project_id=PROJECT,
+        timeout_seconds=lambda _deadline: seconds,
+        deadline=0,
+        api_clock=ApiClock(logger),
+        logger=logger,
+    )
 
 
 @pytest.mark.parametrize("auto_trigger", [True, False])
@@ -118,6 +127,45 @@ def test_a_success_that_cannot_be_read_leaves_a_doubt(answer: object) -> None:
     assert error.value.code == "CbrSync.UnreadableAnswer"
 
 
+class LargeRows:
+    """An API with rows of this size in its lists; keeps limit and offset of each page that was asked for."""
+
+    def __init__(self, name: str, row: dict[str, Any], count: int, row_bytes: int) -> None:
+        self.pages: list[tuple[int, int]] = []
+        self._name = name
+        self._row = {**row, "resources": "x" * row_bytes}
+        self._count = count
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        limit, offset = (int(request.url.params[name]) for name in ("limit", "offset"))
+        self.pages.append((limit, offset))
+        rows = [
+            {**self._row, "id": str(uuid.UUID(int=number, version=4))}
+            for number in range(offset, min(offset + limit, self._count))
+        ]
+        return httpx.Response(200, json={self._name: rows, "count": self._count})
+
+
+def test_a_list_of_large_rows_goes_on_with_smaller_pages() -> None:
+    """At the same place: 250 vaults of 50,000 bytes do not fit into an answer, 100 do."""
+    api = LargeRows("vaults", {"name": "vault", "billing": {}}, 250, 50_000)
+    vaults = list(build_cbr(api).list_hybrid_vaults(object_type=None, name=None))
+    assert api.pages == [(1000, 0), (100, 0), (100, 100), (100, 200)]
+    assert len({vault.id for vault in vaults}) == 250
+    logs = LargeRows("operation_logs", LOG, 25, 500_000)
+    assert len({log.id for log in build_cbr(logs).list_sync_logs()}) == 25
+    assert logs.pages == [(1000, 0), (100, 0), (10, 0), (10, 10), (10, 20)]
+
+
+def test_a_row_that_is_too_large_by_itself_is_an_error() -> None:
+    """Nothing smaller can be asked for."""
+    api = LargeRows("vaults", {"name": "vault", "billing": {}}, 2, MAX_ANSWER_BYTES)
+    with pytest.raises(ApiError, match="more than 8388608 bytes") as error:
+        list(build_cbr(api).list_hybrid_vaults(object_type=None, name=None))
+    assert error.value.code == "CbrSync.AnswerTooLarge"
+    assert api.pages == [(1000, 0), (100, 0), (10, 0), (1, 0)]
+
+
 def test_each_request_asks_how_long_it_may_wait() -> None:
     """Without time none is sent."""
     api = Api({"count": 0, "vaults": []})
@@ -155,8 +203,8 @@ def test_an_operation_has_ended_by_its_state_or_in_an_unknown_one_by_its_end(
 ) -> None:
     """The API's states are an open set; what it calls running is not over, whatever else it shows."""
     log = {**LOG, "status": status}
-    assert OperationLog.model_validate(log).ended is with_ended_at
-    assert OperationLog.model_validate({**log, "ended_at": None}).ended is without
+    assert OperationLog.model_validate(log).is_ended is with_ended_at
+    assert OperationLog.model_validate({**log, "ended_at": None}).is_ended is without
 
 
 def test_a_log_may_lack_what_a_sync_does_not_have() -> None:

@@ -274,9 +274,8 @@ def test_what_nobody_foresaw_is_named_without_its_words() -> None:
 @pytest.mark.parametrize("status", Status)
 def test_each_status_has_its_ping(status: Status) -> None:
     """Trouble is a failure, what comes again is logged, the rest is well."""
-    suffix = {"failed": "/fail", "timed_out": "/fail", "partial": "/fail", "unfinished": "/log"}.get(
-        status, ""
-    )
+    failures = dict.fromkeys(("failed", "timed_out", "partial", "skipped"), "/fail")
+    suffix = {**failures, "unfinished": "/log"}.get(status, "")
     assert choose_suffix(build_result(build_outcome(status=status)), None) == suffix
     worse = [build_outcome(status=status), build_outcome(status=Status.FAILED)]
     assert choose_suffix(build_result(*worse), SyncUnfinished("left")) == "/fail"

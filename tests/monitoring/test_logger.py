@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import logging
@@ -94,6 +95,57 @@ def test_no_value_of_a_switch_of_powertools_breaks_the_import(name: str, value: 
         [sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "a mistake by name"
+
+
+TEXTS = ["存储库", "é \U0001f600 \udcff", "plain"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "gb18030", "utf-16-le"])
+def test_no_encoding_of_stdout_loses_the_line_of_an_outcome(encoding: str) -> None:
+    """A real process; what the encoding cannot hold is escaped, and nothing goes to stderr."""
+    code = (
+        "import sys; from cbr_sync.monitoring.logger import make_logger\n"
+        f"for text in {TEXTS!r}: make_logger({{}}).info('said', extra={{'outcome': text}})"
+    )
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SRC), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True)
+    lines = done.stdout.decode(encoding).splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == TEXTS
+    assert done.stderr == b""
+
+
+class PickyStream(io.StringIO):
+    """A stream of somebody's own, without an encoding, that takes nothing but ASCII."""
+
+    def write(self, text: str) -> int:
+        text.encode("ascii")
+        return super().write(text)
+
+
+def test_a_stream_that_raises_gets_the_line_escaped(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and the next ones as well."""
+    stream = PickyStream()
+    monkeypatch.setattr("sys.stdout", stream)
+    logger = make_logger({"POWERTOOLS_SERVICE_NAME": service})
+    for text in TEXTS:
+        logger.info("said", extra={"outcome": text})
+    assert [json.loads(line)["outcome"] for line in stream.getvalue().splitlines()] == TEXTS
+
+
+class BrokenStream(io.StringIO):
+    """A full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device", text)
+
+
+def test_a_stream_that_takes_nothing_stops_no_run(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with every handler of the standard library, it is said on stderr."""
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stdout", BrokenStream())
+    monkeypatch.setattr("sys.stderr", said)
+    make_logger({"POWERTOOLS_SERVICE_NAME": service}).info("said")
+    assert "No space left on device" in said.getvalue()
 
 
 @pytest.mark.parametrize(

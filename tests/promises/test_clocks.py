@@ -13,7 +13,7 @@ import pytest
 
 from cbr_sync.errors import EventError
 from cbr_sync.local import LocalFunctionGraphContext
-from cbr_sync.models import rfc3339
+from cbr_sync.models import format_rfc3339
 from support.builders import Lines
 from support.function import (
     LOGS_PATH,
@@ -168,14 +168,23 @@ def build_events(world: World, time: object) -> dict[str, Any]:
     payload = {"vault_id": world.vaults[0].id, "time": time}
     seconds = int(START.timestamp())
     return {
-        "schedule": {**payload, "trigger": "schedule", "scheduled_time": rfc3339(START), "schedule_arn": "a"},
+        "schedule": {
+            **payload,
+            "trigger": "schedule",
+            "scheduled_time": format_rfc3339(START),
+            "schedule_arn": "a",
+        },
         "webhook": webhook_event(payload, World(VirtualClock())),
         "queue": build_queue(payload),
         "notification": {
             "Records": [
                 {
                     "EventSource": "aws:sns",
-                    "Sns": {"MessageId": "m", "Timestamp": rfc3339(START), "Message": json.dumps(payload)},
+                    "Sns": {
+                        "MessageId": "m",
+                        "Timestamp": format_rfc3339(START),
+                        "Message": json.dumps(payload),
+                    },
                 }
             ]
         },
@@ -183,13 +192,13 @@ def build_events(world: World, time: object) -> dict[str, Any]:
             "detail-type": "Copied",
             "source": "my.backup",
             "id": "e",
-            "time": rfc3339(START),
+            "time": format_rfc3339(START),
             "detail": payload,
         },
         "direct": payload,
         "timer": {
             "trigger_type": "TIMER",
-            "time": rfc3339(START),
+            "time": format_rfc3339(START),
             "user_event": json.dumps(payload),
         },
         "kafka": {
@@ -218,9 +227,9 @@ def test_the_payloads_time_counts_in_events_of_every_kind(kind: str) -> None:
     """A sync that began after it is adopted, also where it began before the message was sent."""
     world = make_world(operation_seconds=5)
     other = world.simulator.start_operation(world.vaults[0].id, at=at(-60))
-    deliver(world, kind, build_events(world, rfc3339(at(-120)))[kind])
+    deliver(world, kind, build_events(world, format_rfc3339(at(-120)))[kind])
     assert world.simulator.operations == [other]
-    deliver(world, kind, build_events(world, rfc3339(at(-30)))[kind])
+    deliver(world, kind, build_events(world, format_rfc3339(at(-30)))[kind])
     assert len(world.simulator.operations) == 2
 
 
@@ -259,7 +268,7 @@ def test_every_form_of_rfc_3339_is_read(time: str) -> None:
 def test_a_time_ahead_gives_way_to_the_sent_time() -> None:
     """A9: ten minutes ahead in an SQS message, delivered three times."""
     world = make_world(operation_seconds=5)
-    event = build_queue({"vault_id": world.vaults[0].id, "time": rfc3339(at(600))})
+    event = build_queue({"vault_id": world.vaults[0].id, "time": format_rfc3339(at(600))})
     function = Function(world)
     assert function.deliver(event) == {"accepted": 1}
     for _ in range(2):
@@ -274,7 +283,7 @@ def test_a_time_ahead_gives_way_to_the_sent_time() -> None:
 def test_whatever_it_is_ahead_by(kind: str, ahead: float) -> None:
     """Wherever the platform tells when it got the message."""
     world = make_world(operation_seconds=5)
-    event = build_events(world, rfc3339(at(ahead)))[kind]
+    event = build_events(world, format_rfc3339(at(ahead)))[kind]
     for _ in range(3):
         deliver(world, kind, event)
         world.sleep(0.3)
@@ -341,7 +350,11 @@ def test_a_function_whose_clock_is_off_is_still_inside_the_signatures_quarter_of
 def test_functiongraph_reads_the_same_times() -> None:
     """A timer delivered twice, with the clocks four minutes off."""
     world = make_world(operation_seconds=5, clock_offset_seconds=-240, whole_seconds=True)
-    event = {"trigger_type": "TIMER", "time": rfc3339(START), "user_event": json.dumps(build_direct(world))}
+    event = {
+        "trigger_type": "TIMER",
+        "time": format_rfc3339(START),
+        "user_event": json.dumps(build_direct(world)),
+    }
     for _ in range(2):
         world.on_functiongraph(event)
         world.sleep(60)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from cbr_sync.models import rfc3339
+from cbr_sync.models import format_rfc3339
 from support.builders import Lines
 from support.function import (
     SYNC_PATH,
@@ -23,7 +23,7 @@ from support.world import START, World, webhook_event
 
 def at(seconds: float) -> str:
     """A moment of the world, as payloads have it."""
-    return rfc3339(START + timedelta(seconds=seconds))
+    return format_rfc3339(START + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("hours", [None, 25])

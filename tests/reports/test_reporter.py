@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from cbr_sync.errors import EventError, SyncUnfinished
 from cbr_sync.huawei.cbr import OperationLog
 from cbr_sync.huawei.cbr import Vault as ListedVault
 from cbr_sync.models import Kind, Trigger
-from cbr_sync.reports.history import Histories, build_report
+from cbr_sync.reports.history import SyncHistory, build_report
 from cbr_sync.reports.models import ReportParam, State, VaultReport
 from cbr_sync.simulator.scenarios import PastSync, build_nightly_history, demo_simulator, record_history
 from cbr_sync.sinks.messages import MAX_BYTES
@@ -45,6 +46,24 @@ def read_states(found: dict[str, Any]) -> dict[str, str]:
 def read_requested_lists(world: World) -> list[str]:
     """Return the lists that were requested, in order."""
     return [request.path.rpartition("/")[2] for request in world.simulator.requests]
+
+
+def build_log(number: int, vault_id: str) -> OperationLog:
+    """A sync that succeeded, begun as many hours ago as its number says."""
+    begun = START - timedelta(hours=number)
+    counts = {"sync_backup_num": 12, "delete_backup_num": 1, "err_sync_backup_num": 0}
+    return OperationLog.model_validate(
+        {
+            "id": f"log-{number}",
+            "status": "success",
+            "created_at": begun,
+            "ended_at": begun + timedelta(minutes=20),
+            "vault_id": vault_id,
+            "vault_name": f"vault {vault_id}",
+            "error_info": {"code": "", "message": ""},
+            "extra_info": {"common": {"progress": 100}, "sync": counts},
+        }
+    )
 
 
 HISTORIES = [
@@ -220,10 +239,10 @@ def test_the_summary_of_2300_vaults_fits_and_counts_what_it_leaves_out(log_lines
     run_report(build_world(*histories, (VAULT, [PastSync(3, ends="failed", error=BUCKET)])))
     summary, *vaults = (line["outcome"] for line in log_lines())
     assert Counter(event["type"] for event in vaults) == {
-        "cbr-sync.vault.stale": 2300,
-        "cbr-sync.vault.failing": 1,
+        "cbr-sync.vault.stale.v1": 2300,
+        "cbr-sync.vault.failing.v1": 1,
     }
-    assert summary["type"] == "cbr-sync.report"
+    assert summary["type"] == "cbr-sync.report.v1"
     assert summary["data"]["counts"] == {"failing": 1, "stale": 2300}
     rows, omitted = summary["data"]["vaults"], summary["data"]["omitted"]
     assert len(rows) + omitted == 2301
@@ -241,7 +260,7 @@ def test_each_vault_that_is_not_fresh_is_an_event(log_lines: Lines) -> None:
         world.on_lambda(event)
         summary, late = log_lines()
         assert (late["level"], summary["level"]) == ("WARNING", "WARNING")
-        assert late["outcome"]["type"] == "cbr-sync.vault.stale"
+        assert late["outcome"]["type"] == "cbr-sync.vault.stale.v1"
         assert late["outcome"]["subject"] == late["vault_id"] == VMWARE
         assert late["outcome"]["data"]["age_hours"] == 30
         assert late["outcome"]["data"]["max_age_hours"] == 26
@@ -257,7 +276,7 @@ def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
     """The summary alone, and no warning."""
     run_report(build_world((VAULT, [PastSync(3)])))
     (line,) = log_lines()
-    assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report")
+    assert (line["level"], line["outcome"]["type"]) == ("INFO", "cbr-sync.report.v1")
     assert line["outcome"]["data"]["vaults"] == []
 
 
@@ -474,6 +493,91 @@ def test_of_a_long_history_the_newest_syncs_are_listed(monkeypatch: pytest.Monke
     assert start_times[0].startswith("2026-11-22T20")
 
 
+def test_the_bound_of_the_history_is_one_for_all_vaults() -> None:
+    """5,288 syncs of 300 vaults fit into 10,000, however few of the vaults most of them belong to."""
+    vault_ids = make_ids(300)
+    history = SyncHistory(vault_ids)
+    history.add(
+        (build_log(number, vault_ids[number * number % 300]) for number in range(5288)),
+        list_since=START - timedelta(days=365),
+    )
+    listed = [
+        ListedVault.model_validate({"id": one, "name": one, "billing": {}}) for one in reversed(vault_ids)
+    ]
+    found = build_report(listed, history, ReportParam(history_hours=8784), TRIGGER, START)
+    assert (sum(map(len, found.history.values())), found.history_omitted) == (5288, 0)
+    assert len(max(found.history.values(), key=len)) > 10_000 // 300
+
+
+@given(
+    numbers=st.lists(st.integers(0, 60), unique=True, min_size=1),
+    repeated=st.integers(0, 5),
+    is_newest_first=st.booleans(),
+    bound=st.integers(1, 20),
+)
+def test_the_newest_syncs_win_and_the_others_are_counted(
+    numbers: list[int], repeated: int, is_newest_first: bool, bound: int
+) -> None:
+    """Whatever the order of the list, also where rows come again with the next page or another list."""
+    order = sorted(numbers, reverse=not is_newest_first)
+    logs = [build_log(number, FILE if number % 3 else VMWARE) for number in order]
+    history = SyncHistory([VMWARE, FILE])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cbr_sync.reports.history.MAX_HISTORY", bound)
+        history.add([*logs[:7], *logs[max(7 - repeated, 0) :]], list_since=START - timedelta(hours=50))
+        history.add(logs)
+        listed = [
+            ListedVault.model_validate({"id": one, "name": one, "billing": {}}) for one in (VMWARE, FILE)
+        ]
+        found = build_report(listed, history, ReportParam(history_hours=50), TRIGGER, START)
+    recent = sorted(number for number in numbers if number <= 50)
+    shown = {sync.operation_log_id for syncs in found.history.values() for sync in syncs}
+    assert shown == {build_log(number, VMWARE).id for number in recent[:bound]}
+    assert found.history_omitted == len(recent[bound:])
+    for syncs in found.history.values():
+        begun = [sync.started_at for sync in syncs]
+        assert begun == sorted(begun, reverse=True)
+
+
+def test_a_sync_that_ended_while_logs_were_read_is_listed_as_ended() -> None:
+    """A list that is read later has it again; an older page does not make it run again."""
+    history = SyncHistory([VMWARE])
+    running, ended = (
+        OperationLog.model_validate({**build_log(3, VMWARE).model_dump(), "status": status})
+        for status in ("running", "success")
+    )
+    history.add([running], list_since=START - timedelta(hours=50))
+    history.add([ended, running])
+    (listed,) = history.recent.group_by_vault()[VMWARE]
+    assert listed.status == "succeeded"
+
+
+def test_memory_does_not_grow_with_the_number_of_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 logs, of which 500 are listed: all at once they would take over 35 MB."""
+    monkeypatch.setattr("cbr_sync.reports.history.MAX_HISTORY", 500)
+    world = build_world((VAULT, []))
+    cloud = world.transport()
+    row = build_log(0, VMWARE).model_dump_json()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "operation-logs" not in request.url.path:
+            return cloud.handle_request(request)
+        begin, count = int(request.url.params.get("offset", 0)), int(request.url.params["limit"])
+        numbers = range(begin, min(begin + count, 10_000))
+        logs = ",".join(row.replace("log-0", f"log-{number}") for number in numbers)
+        return httpx.Response(200, text=f'{{"operation_logs": [{logs}], "count": 10000}}')
+
+    tracemalloc.start()
+    try:
+        payload = {"report": {"history_hours": 8784}}
+        (found,) = world.on_lambda(payload, transport=httpx.MockTransport(answer))["reports"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(found["history"][VMWARE]), found["history_omitted"]) == (500, 9_500)
+    assert peak < 20_000_000
+
+
 def test_a_list_that_fails_for_a_moment_is_continued(world: World) -> None:
     """Each page is retried by itself; trouble that lasts leaves the run unfinished."""
     world.simulator.add_faults("503,429,502")
@@ -514,9 +618,9 @@ LOG = st.builds(
 def judge_logs(logs: list[OperationLog]) -> VaultReport:
     """Return the state of a vault with these logs."""
     listed = ListedVault.model_validate({"id": VMWARE, "name": "vault", "billing": {}})
-    histories = Histories([VMWARE])
-    histories.add(logs)
-    (row,) = build_report([listed], histories, ReportParam(), TRIGGER, START).vaults
+    history = SyncHistory([VMWARE])
+    history.add(logs)
+    (row,) = build_report([listed], history, ReportParam(), TRIGGER, START).vaults
     return row
 
 
@@ -590,7 +694,7 @@ def test_times_come_in_every_form_of_the_reference(created_at: str | None, state
     """Naive ones are UTC; one that cannot be read is as good as none."""
     row = {"id": VMWARE, "name": "vault", "created_at": created_at, "billing": {"status": "available"}}
     listed = ListedVault.model_validate(row)
-    (vault,) = build_report([listed], Histories([VMWARE]), ReportParam(), TRIGGER, START).vaults
+    (vault,) = build_report([listed], SyncHistory([VMWARE]), ReportParam(), TRIGGER, START).vaults
     assert vault.state == state
     log = {"id": "log", "status": "success", "created_at": "2026-11-23T02:00:00", "ended_at": ""}
     assert OperationLog.model_validate(log).created_at == datetime(2026, 11, 23, 2, tzinfo=UTC)

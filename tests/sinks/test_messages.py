@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.models import OutcomeError, Status
+from cbr_sync.reports.models import State
 from cbr_sync.sinks.messages import (
     MAX_BYTES,
+    REPORT,
     RUN_FINISHED,
     build_events,
     build_run_finished_event,
@@ -23,6 +25,7 @@ from support.builders import (
     CHANNEL,
     SOURCE,
     TOPIC,
+    TROUBLE,
     VAULT,
     HuaweiServices,
     Lines,
@@ -134,6 +137,7 @@ def test_smn_can_be_quiet_on_good_days() -> None:
     world.on_lambda({"vault_ids": [VMWARE, PUBLIC]}, environ, transport=httpx.MockTransport(services))
     assert [body["subject"] for body in services.bodies if "subject" in body] == [
         "cbr-sync: run finished: 1 failed, 1 already running",
+        f"cbr-sync: already running: vault {VMWARE}",
         f"cbr-sync: failed: vault {PUBLIC}",
     ]
 
@@ -152,14 +156,36 @@ def test_a_report_has_subjects_for_people() -> None:
 
 def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
     """SMN takes 512 bytes; a name has 64 characters at most."""
-    event = {"type": "cbr-sync.vault.stale", "subject": VMWARE, "data": {"state": "stale", "name": "数" * 64}}
+    event = {
+        "type": "cbr-sync.vault.stale.v1",
+        "subject": VMWARE,
+        "data": {"state": "stale", "name": "数" * 64},
+    }
     assert len(build_subject(event).encode()) <= 512
 
 
 @pytest.mark.parametrize("status", Status)
 def test_trouble_is_what_somebody_should_check(status: Status) -> None:
     """In an outcome and in a run's sums alike."""
-    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    trouble = status in TROUBLE
     result = build_result(build_outcome(status=status), build_outcome(vault_id=FILE))
     run, first, _ = build_events(result, "run", SOURCE, START)
     assert (is_trouble(first), is_trouble(run)) == (trouble, trouble)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_vault_that_is_not_fresh_is_trouble(state: State) -> None:
+    """In its own event and in the report's sums alike."""
+    events = [
+        {"type": f"cbr-sync.vault.{state}.v1", "data": {"state": state}},
+        {"type": REPORT, "data": {"counts": {state: 1}}},
+    ]
+    assert [is_trouble(event) for event in events] == [state is not State.FRESH] * 2
+
+
+def test_vaults_that_cannot_be_synced_as_they_are_are_trouble(world: World, log_lines: Lines) -> None:
+    """All of them frozen: nothing was sent, so nothing failed, and nothing was synced."""
+    world.on_lambda({"vaults": {"name": "vault-vmware-frozen"}})
+    (line,) = log_lines()
+    assert line["outcome"]["data"]["error"]["code"] == "CbrSync.VaultNotAvailable"
+    assert line["level"] == "WARNING"

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cbr_sync.errors import EventError, SinkError
-from cbr_sync.models import Kind, OutcomeError, Status, Trigger, rfc3339
+from cbr_sync.models import Kind, OutcomeError, Status, Trigger, format_rfc3339
 from cbr_sync.monitoring.logger import make_logger
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
 from cbr_sync.sinks.messages import CloudEvent, build_outcome_event, build_rejected_event
-from support.builders import SOURCE, TRIGGER, Lines, build_outcome
+from support.builders import SOURCE, TRIGGER, TROUBLE, Lines, build_outcome
 from support.world import FILE, START, VMWARE, World
 
 
@@ -121,7 +121,7 @@ def test_a_rejected_event_says_what_was_wrong() -> None:
 def test_a_time_without_a_zone_is_an_error() -> None:
     """It would be told an hour or eight off."""
     with pytest.raises(ValueError, match="without a time zone"):
-        rfc3339(START.replace(tzinfo=None))
+        format_rfc3339(START.replace(tzinfo=None))
 
 
 def test_the_log_is_a_json_line_an_event(log_lines: Lines) -> None:
@@ -155,9 +155,9 @@ def test_a_line_has_the_fields_that_the_log_is_searched_by(world: World, log_lin
 
 @pytest.mark.parametrize("status", Status)
 def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
-    """What did not go as it was hoped for; a sync that runs, or was not needed, did."""
+    """All but a sync that was accepted, or succeeded: the others leave their trigger unserved."""
     LogSink(make_logger({})).emit([build_outcome_event(build_outcome(status=status), SOURCE)], deadline=0)
-    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    trouble = status in TROUBLE
     assert [line["level"] for line in log_lines()] == ["WARNING" if trouble else "INFO"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import traceback
 from collections.abc import Callable, Iterator
@@ -107,7 +108,7 @@ def make_sink(
     retrier: Retrier | None = None,
 ) -> SqsSink:
     """A sink as the App makes it."""
-    sqs = SqsClient(client, endpoint, REGION, credentials, Clock().now)
+    sqs = SqsClient(client, endpoint=endpoint, region=REGION, credentials=credentials, now=Clock().now)
     return SqsSink(sqs, queue_url, retrier=retrier or Retrier(Clock()), request_timeout_seconds=5)
 
 
@@ -157,7 +158,7 @@ def test_a_fifo_queue_keeps_a_vaults_order_and_takes_an_outcome_once(moto: Moto)
 
 def test_a_queue_that_is_not_there_is_told_by_its_code(moto: Moto) -> None:
     """As AWS calls it."""
-    with pytest.raises(SinkError, match="1 messages not accepted: QueueDoesNotExist"):
+    with pytest.raises(SinkError, match="1 message not accepted: QueueDoesNotExist"):
         moto.sink(f"{moto.url}/123456789012/nowhere").emit(events_of(1), soon())
 
 
@@ -186,7 +187,7 @@ def test_aws_accepts_our_signature_and_no_other(moto: Moto) -> None:
             Credentials(role.access_key, role.secret_key, "wrong"),
             Credentials(role.access_key, role.secret_key),
         ):
-            with pytest.raises(SinkError, match="1 messages not accepted: 403") as error:
+            with pytest.raises(SinkError, match="1 message not accepted: 403") as error:
                 moto.sink(queue, wrong).emit(events_of(1), soon())
             assert role.secret_key not in str(error.value)
     finally:
@@ -246,7 +247,13 @@ def emit(
     """Emit so many events to this queue, on the world's clock."""
     client = httpx.MockTransport(queue)
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/q"
-    sqs = SqsClient(client, "https://sqs.eu-west-1.amazonaws.com", REGION, credentials, world.now)
+    sqs = SqsClient(
+        client,
+        endpoint="https://sqs.eu-west-1.amazonaws.com",
+        region=REGION,
+        credentials=credentials,
+        now=world.now,
+    )
     SqsSink(sqs, url, retrier=world.retrier, request_timeout_seconds=5).emit(events_of(count), seconds)
 
 
@@ -260,7 +267,7 @@ def test_only_what_was_not_taken_is_sent_again(world: World) -> None:
 def test_what_is_wrong_with_a_message_is_told_and_not_tried_again(world: World) -> None:
     """The others are in the queue."""
     queue = Queue(failing(1, sender_fault=True))
-    with pytest.raises(SinkError, match="a message refused: InternalError"):
+    with pytest.raises(SinkError, match=r"^1 message not accepted: InternalError"):
         emit(world, queue)
     assert len(queue.sent) == 1
 
@@ -364,8 +371,32 @@ def test_every_request_has_what_is_left_of_the_time(world: World) -> None:
     assert waits == [5, 5, 1.5]
 
 
+def test_a_queue_that_refuses_thousands_makes_a_short_error(world: World) -> None:
+    """The most frequent reasons with their numbers, each of them cut; the rest is counted."""
+    numbers = itertools.count()
+
+    def refuse_each(entries: list[dict[str, Any]]) -> httpx.Response:
+        failed = [
+            {
+                "Id": entry["Id"],
+                "SenderFault": True,
+                "Code": "Wrong" if number % 2 else f"Code{number}",
+                "Message": TOKEN_KEYS.secret_key + "x" * 10_000,
+            }
+            for entry, number in zip(entries, numbers, strict=False)
+        ]
+        return httpx.Response(200, json={"Failed": failed})
+
+    with pytest.raises(SinkError) as error:
+        emit(world, Queue(*[refuse_each] * 200), 2000, credentials=TOKEN_KEYS)
+    words = str(error.value)
+    assert words.startswith("1000 messages not accepted: Wrong: ****xxx")
+    assert words.endswith("; 998 messages not accepted for other reasons")
+    assert len(words) < 2000
+
+
 def test_what_is_left_at_the_deadline_is_not_sent(world: World) -> None:
-    """And the error counts it, batch by batch."""
+    """And the error counts it."""
 
     def slow(_request: httpx.Request) -> httpx.Response:
         world.sleep(4)
@@ -374,7 +405,7 @@ def test_what_is_left_at_the_deadline_is_not_sent(world: World) -> None:
     with pytest.raises(SinkError) as no:
         emit(world, slow, count=25, seconds=4)
     out_of_time = "CbrSync.OutOfTime: the invocation's time is used up"
-    assert str(no.value) == f"10 messages not accepted: {out_of_time}; 5 messages not accepted: {out_of_time}"
+    assert str(no.value) == f"15 messages not accepted: {out_of_time}"
 
 
 def test_every_attempt_is_signed_afresh(world: World) -> None:

@@ -50,6 +50,10 @@ CHANNEL = "4b26115b-778e-41ec-833e-cf7400000062"
 Answer = tuple[int, dict[str, Any]]
 
 
+# The words of outcomes that people are told of.
+TROUBLE = {"failed", "timed_out", "partial", "unfinished", "already_running", "skipped"}
+
+
 class HuaweiServices:
     """SMN and EventGrid beside the simulator's CBR; they answer as they are told, and keep what they took."""
 

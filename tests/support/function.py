@@ -14,7 +14,7 @@ import httpx
 from cbr_sync.aws_lambda import LambdaAdapter
 from cbr_sync.errors import CbrSyncError
 from cbr_sync.local import LocalLambdaContext
-from cbr_sync.models import SyncOutcome, rfc3339
+from cbr_sync.models import SyncOutcome, format_rfc3339
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import SIMULATOR_PROJECT_ID, Vault
@@ -52,7 +52,7 @@ def build_direct(world: World) -> dict[str, Any]:
 
 def build_schedule(world: World, at: datetime = START) -> dict[str, Any]:
     """A schedule's event for all vaults, with its own time."""
-    schedule = {"trigger": "schedule", "scheduled_time": rfc3339(at), "schedule_arn": "arn"}
+    schedule = {"trigger": "schedule", "scheduled_time": format_rfc3339(at), "schedule_arn": "arn"}
     return {**build_direct(world), **schedule}
 
 

@@ -108,7 +108,7 @@ def count_expected_messages() -> Counter[str]:
     types: Counter[str] = Counter()
     for path, expected in EXPECTED_RESULTS.items():
         reports = path.stem.endswith("-report")
-        kind = "cbr-sync.vault.{}" if reports else "cbr-sync.checkpoint.sync.{}.v1"
+        kind = "cbr-sync.vault.{}.v1" if reports else "cbr-sync.checkpoint.sync.{}.v1"
         types.update(kind.format(status) for _, status in expected.vaults)
         types[REPORT if reports else RUN_FINISHED] += reports or len(expected.vaults) > 1
     return types

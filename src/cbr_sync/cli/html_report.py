@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cbr_sync.models import rfc3339
+from cbr_sync.models import format_rfc3339
 from cbr_sync.reports.models import State
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def render_page(report: Report, scope: str = "") -> str:
     return environment.get_template(_TEMPLATE).render(
         headline=build_headline(report),
         scope=scope,
-        at=Moment(rfc3339(at), f"{_format_day(at)} {at:%Y %H:%M}"),
+        at=Moment(format_rfc3339(at), f"{_format_day(at)} {at:%Y %H:%M}"),
         limit=format_duration(limit),
         bar_end=format_duration(limit * AGE_BAR_LIMITS),
         limit_x=100 / AGE_BAR_LIMITS,
@@ -407,7 +407,7 @@ def _format_moment(moment: datetime, at: datetime) -> Moment:
     """Format a moment, with its year only if the report's own year is another one."""
     utc = moment.astimezone(UTC)
     year = "" if utc.year == at.year else f" {utc.year}"
-    return Moment(rfc3339(moment), f"{_format_day(utc)}{year} {utc:%H:%M}")
+    return Moment(format_rfc3339(moment), f"{_format_day(utc)}{year} {utc:%H:%M}")
 
 
 def _format_day(moment: datetime) -> str:

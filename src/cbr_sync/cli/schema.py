@@ -60,7 +60,7 @@ def build_schema() -> dict[str, Any]:
         _build_message(REJECTED, Rejected),
         _build_message(RUN_FINISHED, RunFinished),
         *(
-            _build_message(f"cbr-sync.vault.{state}", VaultNotFresh, subject=(VaultId, ...))
+            _build_message(f"cbr-sync.vault.{state}.v1", VaultNotFresh, subject=(VaultId, ...))
             for state in State
             if state is not State.FRESH
         ),

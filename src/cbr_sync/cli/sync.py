@@ -21,7 +21,7 @@ from cbr_sync.cli.options import (
     open_environ,
     open_run,
 )
-from cbr_sync.models import Kind, Status, Trigger, vault_id
+from cbr_sync.models import Kind, Status, Trigger, parse_vault_id
 from cbr_sync.settings import HYBRID, Settings
 from cbr_sync.triggers.base import Message
 
@@ -93,7 +93,7 @@ def _build_payload(vault_ids: list[str], environ: Mapping[str, str], *, hybrid: 
         return {"vaults": {}}
     for text in vault_ids:
         try:
-            vault_id(text)
+            parse_vault_id(text)
         except ValueError:
             fail_usage(f"{text!r} is not a vault ID (expected a UUID); `cbr-sync vaults` lists them")
     return {"vault_ids": vault_ids}

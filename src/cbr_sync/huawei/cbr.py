@@ -23,6 +23,7 @@ from pydantic import (
 
 from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError
 from cbr_sync.models import Copies, OutcomeError, Status, VaultId
+from cbr_sync.transport import ANSWER_TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 SYNC_ALREADY_RUNNING = "BackupService.7302"
 NO_SUCH_VAULT = "BackupService.6105"
 PAGE = 1000
+# A vault's row lists its resources, so 1,000 of them may be larger than an answer may be: 1000, 100, 10, 1.
+_SHRINK_PAGE_BY = 10
 # How operations end, in the API's words and in ours; a success may still be partial.
 _SUCCESS = "success"
 _ENDS = {
@@ -112,12 +115,12 @@ class OperationLog(BaseModel):
     extra_info: Annotated[_OpExtraInfo | None, _OrNone] = None
 
     @property
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
         """Whether it is over: by its state or, in one that we have no word for, by ``ended_at``."""
         return self.status in _ENDS or (self.status not in _GOING_ON and self.ended_at is not None)
 
     @property
-    def end(self) -> Status | None:
+    def end_status(self) -> Status | None:
         """How it ended, in our words; None while it has not."""
         end = _ENDS.get(self.status)
         failed = self.copies.failed if end is Status.SUCCEEDED and self.copies else 0
@@ -188,7 +191,7 @@ class Vault(BaseModel):
     billing: _Billing
 
     @property
-    def available(self) -> bool:
+    def is_available(self) -> bool:
         """Whether it can be synced as it is; one that does not tell is tried."""
         return self.billing.status in (None, "available")
 
@@ -343,11 +346,21 @@ class Cbr:
     def _list_pages(
         self, path: str, name: str, model: type[RowT], query: Mapping[str, str | None], retry: Retry
     ) -> Iterator[tuple[int, list[RowT]]]:
-        """Yield the total and the rows of every page; an empty page is the last, whatever the total says."""
+        """Yield the total and the rows of every page; an empty page is the last, whatever the total says.
+
+        Where a page is too large to be read, the list goes on with smaller ones at the same place.
+        """
         offset = unreadable = 0
+        limit = PAGE
         while True:
-            encoded = _encode_query({**query, "limit": str(PAGE), "offset": str(offset)})
-            page = retry(partial(self._get, _Page, f"{path}?{encoded}"))
+            encoded = _encode_query({**query, "limit": str(limit), "offset": str(offset)})
+            try:
+                page = retry(partial(self._get, _Page, f"{path}?{encoded}"))
+            except ApiError as error:
+                if error.code != ANSWER_TOO_LARGE or limit == 1:
+                    raise
+                limit //= _SHRINK_PAGE_BY
+                continue
             raw = page.get_rows(name)
             rows = [row for row in (_read_row(model, one) for one in raw) if row is not None]
             unreadable += len(raw) - len(rows)

@@ -99,6 +99,10 @@ class SignedClient:
         self._taking_turns = threading.Lock()
         self._renewing = threading.Lock()
 
+    def redact(self, text: str) -> str:
+        """Return the words of a service on one line, cut, without our keys and what may be a signature."""
+        return redact(text, self._credentials)
+
     def call(
         self,
         answer: type[AnswerT],
@@ -274,6 +278,10 @@ class ProjectClient:
             project_id=self.project_id,
             timeout_seconds=lambda: self._timeout_seconds(deadline),
         )
+
+    def redact(self, text: str) -> str:
+        """Return the words of the service as they may be shown; see :meth:`SignedClient.redact`."""
+        return self._client.redact(text)
 
     def bind_retry(self, deadline: float) -> Retry:
         """Return what repeats attempts until *deadline*, a few times at most, at the pace of this service."""

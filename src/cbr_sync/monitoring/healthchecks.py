@@ -32,6 +32,8 @@ MARGIN_SECONDS = 0.2
 _MAX_ROWS = 10
 _MAX_LINE_LENGTH = 300
 _ACCEPTED = range(200, 300)
+# A vault that is not available is skipped; where all are, nothing was synced.
+_BAD = WENT_WRONG | {Status.SKIPPED}
 
 
 class HealthchecksPing:
@@ -122,8 +124,16 @@ def build_run_uuid(run_id: str) -> str:
 
 
 def choose_suffix(result: RunResult, error: BaseException | None) -> str:
-    """Return ``/fail`` where something is wrong for good, ``/log`` where another delivery may finish it, else ""."""
-    bad = any(outcome.status in WENT_WRONG for outcome in result.outcomes)
+    """Return what the last ping's path ends with.
+
+    Args:
+        result: What became of the run.
+        error: What the run raised, if it did.
+
+    Returns:
+        ``/fail`` where something is wrong for good, ``/log`` where another delivery may finish it, else "".
+    """
+    bad = any(outcome.status in _BAD for outcome in result.outcomes)
     not_fresh = any(report.not_fresh for report in result.reports)
     left = result.errors or any(outcome.status is Status.UNFINISHED for outcome in result.outcomes)
     if result.rejected or bad or not_fresh or (error and not isinstance(error, RetryableError)):
@@ -157,7 +167,7 @@ def _build_problems(result: RunResult) -> Iterator[str]:
         yield f"rejected: {trigger.kind} {trigger.id}: {reason}"
     for status in WORST_FIRST:
         for outcome in result.outcomes:
-            if outcome.status is status and (outcome.error or status in WENT_WRONG):
+            if outcome.status is status and (outcome.error or status in _BAD):
                 yield f"{status}: {outcome.vault_id}" + _describe_error(outcome.error)
     for report in result.reports:
         for vault in report.not_fresh:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -34,6 +35,7 @@ _LEVELS = {
 _LEVEL_NAMES = ("AWS_LAMBDA_LOG_LEVEL", "POWERTOOLS_LOG_LEVEL", "LOG_LEVEL")
 _SAMPLE_RATE_NAME = "POWERTOOLS_LOGGER_SAMPLE_RATE"
 _SWITCH_NAMES = ("POWERTOOLS_DEBUG", "POWERTOOLS_DEV", "POWERTOOLS_METRICS_DISABLED")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _DEDUPLICATION_NAME = "POWERTOOLS_LOG_DEDUPLICATION_DISABLED"
 # Source: aws_lambda_powertools 3.37, shared/functions.py, strtobool.
 _SWITCHES = {
@@ -42,16 +44,25 @@ _SWITCHES = {
 }
 
 
-class _CurrentStdout(logging.StreamHandler[TextIO]):
-    """Writes to stdout as it is at that moment; a handler keeps the one it was made with otherwise."""
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to stdout as it is at that moment; a line that its encoding cannot hold is escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stdout
-        super().emit(record)
+        self.stream = sys.stdout  # it may have been replaced since this handler was made
+        try:
+            line = self.format(record) + self.terminator
+            try:
+                self.stream.write(line)
+            except UnicodeError:
+                # In JSON, these characters stand inside of strings.
+                self.stream.write(_NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], line))
+            self.flush()
+        except Exception:  # noqa: BLE001 - as in StreamHandler: no line is worth a run
+            self.handleError(record)
 
 
-def _serialize_line(record: dict[str, Any]) -> str:
-    """One line of JSON; what UTF-8 cannot hold (a lone surrogate) becomes its JSON escape."""
+def _serialize_record(record: dict[str, Any]) -> str:
+    """Return one line of JSON; what UTF-8 cannot hold (a lone surrogate) becomes its JSON escape."""
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
     return line.encode(errors="backslashreplace").decode()
 
@@ -119,8 +130,8 @@ def make_logger(environ: Mapping[str, str]) -> Logger:
     standard = logging.getLogger(service)
     standard.propagate = False  # the platform's root handler would print it twice
     # A library's logger may have the service's name; its handlers would write the lines in their own way.
-    ours = [handler for handler in standard.handlers if isinstance(handler, _CurrentStdout)]
-    standard.handlers = [*ours] or [_CurrentStdout()]
+    ours = [handler for handler in standard.handlers if isinstance(handler, _StdoutHandler)]
+    standard.handlers = [*ours] or [_StdoutHandler()]
     # httpx logs every URL at INFO.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with _hide_from_powertools():
@@ -129,7 +140,7 @@ def make_logger(environ: Mapping[str, str]) -> Logger:
             level=read_log_level(environ),
             sampling_rate=read_sample_rate(environ),
             logger_handler=standard.handlers[0],
-            json_serializer=_serialize_line,
+            json_serializer=_serialize_record,
             utc=True,
             location=None,
         )

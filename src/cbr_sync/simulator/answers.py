@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cbr_sync.models import vault_id
+from cbr_sync.models import parse_vault_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,7 +121,7 @@ def parse_sync_body(body: bytes) -> tuple[str, bool]:
         match json.loads(body):
             case {"sync": {"vault_id": vault, "auto_trigger": bool(auto_trigger), **more}, **others}:
                 if not more and not others:
-                    return vault_id(vault), auto_trigger
+                    return parse_vault_id(vault), auto_trigger
     except (ValueError, RecursionError):  # no JSON, no UUID, or too deeply nested
         pass
     raise refuse_parameter("sync")
@@ -149,7 +149,7 @@ def parse_vault_filter(query: dict[str, list[str]]) -> dict[str, str]:
         ApiRefusal: It is not a UUID.
     """
     try:
-        return {"vault_id": vault_id(query["vault_id"][0])} if "vault_id" in query else {}
+        return {"vault_id": parse_vault_id(query["vault_id"][0])} if "vault_id" in query else {}
     except ValueError:
         raise refuse_parameter("vault_id") from None
 

@@ -1,7 +1,8 @@
-"""What a sink is, and how every sink gets all events."""
+"""What a sink is, how every sink gets all events, and the error about those not accepted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from cbr_sync.sinks.messages import CloudEvent
 
 T = TypeVar("T")
+# More reasons than these are counted only.
+_MAX_REASONS = 3
 
 
 class Sink(Protocol):
@@ -58,6 +61,46 @@ def split_batches(
         yield batch
 
 
+class Refusals:
+    """What a service did not accept, as one short error, however many events that are.
+
+    Every word of a service on its way into a log or an error of ours passes through here: without keys and
+    signatures that it may have echoed, and cut.
+    """
+
+    def __init__(self, redact: Callable[[str], str], noun: str = "message") -> None:
+        """Start with none.
+
+        Args:
+            redact: Makes a service's words fit to be shown.
+            noun: What the service calls one of what it is sent.
+        """
+        self._redact = redact
+        self._noun = noun
+        self._counts: Counter[str] = Counter()
+
+    def add(self, count: int, reason: object) -> None:
+        """Count what was not accepted for a reason, an error or the service's own words."""
+        self._counts[self._redact(str(reason))] += count
+
+    def raise_if_any(self) -> None:
+        """Raise the error, unless everything was accepted.
+
+        Raises:
+            SinkError: Names the most frequent reasons, and how often each was given.
+        """
+        if not self._counts:
+            return
+        common = self._counts.most_common(_MAX_REASONS)
+        lines = [f"{self._format_count(count)} not accepted: {reason}" for reason, count in common]
+        if left := self._counts.total() - sum(count for _, count in common):
+            lines.append(f"{self._format_count(left)} not accepted for other reasons")
+        raise SinkError("; ".join(lines))
+
+    def _format_count(self, count: int) -> str:
+        return f"{count} {self._noun}{'' if count == 1 else 's'}"
+
+
 def emit_to_all(
     sinks: Iterable[tuple[str, Callable[[], Sink]]],
     events: Sequence[CloudEvent],
@@ -66,13 +109,13 @@ def emit_to_all(
     clock: Clock,
     logger: Logger,
 ) -> None:
-    """Hand all events to every sink, each in its share of the time; a broken one does not silence the others.
+    """Hand all events to every sink, each in its share of the time, whatever becomes of the others.
 
     Args:
         sinks: The name of each, and what builds it.
         events: All of them.
         deadline: Reading of *clock*, in seconds. Time that one sink leaves is shared by those after it.
-        clock: Tells the time.
+        clock: The instance's clock.
         logger: Gets the traceback of an unexpected error.
 
     Raises:

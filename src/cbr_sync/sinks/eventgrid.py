@@ -1,7 +1,7 @@
 """EventGrid as a sink: PutEvents.
 
-Source: EventGrid API reference, PutEvents: at most 20 events and 256 KB a request; the answer is 200 also
-where some were not taken, and tells which.
+Source: EventGrid API reference, PutEvents: one request holds at most 256 KB, and an answer of 200 may say
+that some events failed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from cbr_sync.errors import ApiError, NotAcceptedError, SinkError
+from cbr_sync.errors import ApiError, NotAcceptedError
 from cbr_sync.huawei.endpoints import find_eventgrid_endpoint
-from cbr_sync.sinks.base import split_batches
+from cbr_sync.sinks.base import Refusals, split_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cbr_sync.sinks.messages import CloudEvent
 
 
-BATCH = 20
+BATCH = 16
 BATCH_BYTES = 250_000
 
 
@@ -40,10 +40,15 @@ class _PutEventsResponse(BaseModel):
 
 
 class EventGridSink:
-    """Puts the events into a custom channel, twenty at a time; what was not taken is put again."""
+    """Puts the events into a custom channel, sixteen at a time; those not accepted are put again."""
 
     def __init__(self, project: ProjectClient, settings: Settings) -> None:
-        """Put into the channel of the settings."""
+        """Put into a channel.
+
+        Args:
+            project: The channel's project.
+            settings: They name the channel, and perhaps the endpoint.
+        """
         self._project = project
         channel = f"channels/{settings.eventgrid_channel_id}"
         self._url = f"{find_eventgrid_endpoint(settings)}/v1/{project.project_id}/{channel}/events"
@@ -51,22 +56,25 @@ class EventGridSink:
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Put all events, in order.
 
+        Args:
+            events: The events.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
+
         Raises:
-            SinkError: Some were not accepted; with the service's code.
+            SinkError: Some were not accepted.
         """
-        lost = []
+        refusals = Refusals(self._project.redact, "event")
         for left in split_batches(
             events, lambda event: len(json.dumps(event)), max_rows=BATCH, max_bytes=BATCH_BYTES
         ):
             try:
                 self._project.bind_retry(deadline)(partial(self._put, left, deadline))
             except ApiError as error:
-                lost.append(f"{len(left)} events not accepted: {error}")
-        if lost:
-            raise SinkError("; ".join(lost))
+                refusals.add(len(left), error)
+        refusals.raise_if_any()
 
     def _put(self, left: list[CloudEvent], deadline: float) -> None:
-        """Put what is left, and keep what was not accepted.
+        """Put what is left of a batch, and keep in it what was not accepted.
 
         Raises:
             NotAcceptedError: Something is left.
@@ -76,9 +84,9 @@ class EventGridSink:
             return
         failed = [result for result in answer.events if result.error_code]
         ids = {result.event_id for result in failed}
-        # Results may come without ids; then nothing tells which ones to leave out.
+        # Results may come without ids; then nothing says which ones to leave out.
         left[:] = [event for event in left if event["id"] in ids] or left
         first = failed[0] if failed else _Result()
         raise NotAcceptedError(
-            first.error_code or "CbrSync.PartlyTaken", first.error_msg or "some events were not taken"
+            first.error_code or "CbrSync.PartlyTaken", first.error_msg or "some events were not accepted"
         )

@@ -1,4 +1,4 @@
-"""What is emitted: CloudEvents, and whether one of them tells of trouble.
+"""What is emitted: CloudEvents, and which of them are trouble.
 
 Source of the envelope: CloudEvents 1.0.2, JSON event format.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
 
-from cbr_sync.models import OutcomeError, Status, rfc3339
+from cbr_sync.models import OutcomeError, Status, format_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CloudEvent = dict[str, Any]
 REJECTED = "cbr-sync.trigger.rejected.v1"
 RUN_FINISHED = "cbr-sync.run.finished.v1"
-REPORT = "cbr-sync.report"
+REPORT = "cbr-sync.report.v1"
 # The least that a sink takes is EventGrid's 64 KB for one event, here in its longest form of JSON.
 MAX_BYTES = 64_000
 WORST_FIRST = (
@@ -35,8 +35,11 @@ WORST_FIRST = (
     *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
 )
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
-# The states of vaults stand here as words: their models are for reports alone.
-_TROUBLE = frozenset({"failed", "timed_out", "unfinished", "partial", "failing", "never", "stale", "unknown"})
+# A vault that is not available is skipped, and so is a sync that the API accepted and never ran.
+_TROUBLE_STATUSES = ("failed", "timed_out", "partial", "unfinished", "already_running", "skipped")
+# As words, since their models are for reports alone.
+_TROUBLE_STATES = ("failing", "never", "stale", "unknown")
+_TROUBLE = frozenset({*_TROUBLE_STATUSES, *_TROUBLE_STATES})
 
 
 class Rejected(TypedDict):
@@ -101,7 +104,7 @@ def build_rejected_event(trigger: Trigger, why: str, source: str, now: datetime)
     """A CloudEvent that tells of an event which could not be read; see ``Rejected``."""
     told = trigger.model_dump(mode="json")
     data: Rejected = {"kind": told["kind"], "id": told["id"], "error": why}
-    return _build_event(REJECTED, source, [told, why], rfc3339(now), data)
+    return _build_event(REJECTED, source, [told, why], format_rfc3339(now), data)
 
 
 def build_run_finished_event(
@@ -113,7 +116,7 @@ def build_run_finished_event(
     counts = Counter(outcome.status for outcome in worst_first)
     data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
     identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
-    return _shorten_event(_build_event(RUN_FINISHED, source, identity, rfc3339(now), data))
+    return _shorten_event(_build_event(RUN_FINISHED, source, identity, format_rfc3339(now), data))
 
 
 def _build_run_vault(outcome: SyncOutcome) -> dict[str, Any]:
@@ -140,14 +143,14 @@ def build_report_events(report: Report, source: str) -> Iterator[CloudEvent]:
     data = {**sums, "vaults": rows, "omitted": 0}
     yield _shorten_event(_build_event(REPORT, source, [REPORT, trigger, sums["counts"]], sums["at"], data))
     for row in rows:
-        kind = f"cbr-sync.vault.{row['state']}"
+        kind = f"cbr-sync.vault.{row['state']}.v1"
         data = {**row, "max_age_hours": report.max_age_hours, "trigger": trigger}
         identity = [kind, trigger, row["vault_id"]]
         yield _build_event(kind, source, identity, sums["at"], data, subject=row["vault_id"])
 
 
 def is_trouble(event: CloudEvent) -> bool:
-    """Whether somebody should look at it: the words of its status, its state or its counts say so."""
+    """Return whether an event is about trouble: the words of its status, its state or its counts say so."""
     data: Mapping[str, Any] = event["data"]
     words = {data.get("status"), data.get("state"), *data.get("counts", ())}
     return event["type"] == REJECTED or bool(data.get("rejected")) or not _TROUBLE.isdisjoint(words)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from cbr_sync.errors import ApiError, SinkError
+from cbr_sync.errors import ApiError
+from cbr_sync.sinks.base import Refusals
 from cbr_sync.sinks.messages import REJECTED, REPORT, is_trouble
 
 if TYPE_CHECKING:
@@ -26,18 +27,15 @@ class _PublishMessageResponse(BaseModel):
 
 
 class SmnSink:
-    """Publishes each event as one message, with a subject that a person can read.
-
-    With ``problems_only`` it stays quiet about what went well.
-    """
+    """Publishes each event as one message, with a subject for people."""
 
     def __init__(self, project: ProjectClient, topic_url: str, *, problems_only: bool = False) -> None:
         """Publish to a topic.
 
         Args:
             project: The topic's own project.
-            topic_url: Where the API knows the topic.
-            problems_only: Publish only what somebody should look at.
+            topic_url: The topic's URL in the API.
+            problems_only: Publish trouble alone.
         """
         self._project = project
         self._problems_only = problems_only
@@ -46,19 +44,22 @@ class SmnSink:
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Publish all events, in order.
 
+        Args:
+            events: The events.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
+
         Raises:
-            SinkError: some were not taken, with the service's code.
+            SinkError: Some were not accepted.
         """
-        lost = []
+        refusals = Refusals(self._project.redact)
         for event in events:
             if self._problems_only and not is_trouble(event):
                 continue
             try:
                 self._publish(event, deadline)
             except ApiError as error:
-                lost.append(f"{event['id']}: {error}")
-        if lost:
-            raise SinkError(f"{len(lost)} messages not accepted: {lost[0]}")
+                refusals.add(1, error)
+        refusals.raise_if_any()
 
     def _publish(self, event: CloudEvent, deadline: float) -> None:
         body = {"subject": build_subject(event), "message": json.dumps(event, ensure_ascii=False)}
@@ -68,7 +69,7 @@ class SmnSink:
 
 
 def build_subject(event: CloudEvent) -> str:
-    """What a person reads first, as in ``cbr-sync: failed: vault 8d3a8b28-...``."""
+    """Return what a person reads first, as in ``cbr-sync: failed: vault 8d3a8b28-...``."""
     data = event["data"]
     if event["type"] == REJECTED:
         return "cbr-sync: an event was rejected"

@@ -6,16 +6,14 @@ Source: SQS API reference.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cbr_sync.aws.sqs import HTTP_OK
-from cbr_sync.errors import ApiError, NotAcceptedError, SinkError
-from cbr_sync.sinks.base import split_batches
-from cbr_sync.transport import redact
+from cbr_sync.errors import ApiError, NotAcceptedError
+from cbr_sync.sinks.base import Refusals, split_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,23 +63,30 @@ class SqsSink:
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Send all events, ten at a time and in order.
 
+        Args:
+            events: The events.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
+
         Raises:
-            SinkError: Some were not accepted; with the queue's code.
+            SinkError: Some were not accepted.
         """
-        client = self._client
-        lost: list[str] = []
+        refusals = Refusals(self._client.redact)
         entries = [self._build_entry(event) for event in events]
-        for rows in split_batches(entries, _entry_size, max_rows=BATCH, max_bytes=BATCH_BYTES):
-            batch = _Batch({str(number): {"Id": str(number), **row} for number, row in enumerate(rows)})
+        for rows in split_batches(
+            entries,
+            # Names and values of the attributes count, too.
+            lambda entry: len(entry["MessageBody"]) + _ATTRIBUTES_BYTES,
+            max_rows=BATCH,
+            max_bytes=BATCH_BYTES,
+        ):
+            left = {str(number): {"Id": str(number), **row} for number, row in enumerate(rows)}
             try:
                 self._retrier.call(
-                    partial(self._send, batch, client, deadline), deadline=deadline, count_all=True
+                    partial(self._send, left, refusals, deadline), deadline=deadline, count_all=True
                 )
             except ApiError as error:
-                lost.append(f"{len(batch.left)} messages not accepted: {error}")
-            lost += batch.refused
-        if lost:
-            raise SinkError("; ".join(redact(line, client.credentials) for line in lost))
+                refusals.add(len(left), error)
+        refusals.raise_if_any()
 
     def _build_entry(self, event: CloudEvent) -> dict[str, Any]:
         vault_id = event.get("subject")
@@ -97,43 +102,36 @@ class SqsSink:
             entry["MessageDeduplicationId"] = event["id"]
         return entry
 
-    def _send(self, batch: _Batch, client: SqsClient, deadline: float) -> None:
-        """Send what is left of the batch, and take out of it what is settled.
+    def _send(self, left: dict[str, dict[str, Any]], refusals: Refusals, deadline: float) -> None:
+        """Send what is left of a batch, and take out of it what is settled.
+
+        Args:
+            left: Messages by their ids in the batch.
+            refusals: Takes what the queue refuses for good.
+            deadline: Reading of the clock, in seconds.
 
         Raises:
             NotAcceptedError: Something is left that the queue may accept later.
         """
-        body = {"QueueUrl": self._queue_url, "Entries": list(batch.left.values())}
+        body = {"QueueUrl": self._queue_url, "Entries": list(left.values())}
         timeout = min(self._request_timeout_seconds, self._retrier.clock.remaining_seconds(deadline))
-        batch.settle(_parse_failed(client.call("SendMessageBatch", body, timeout_seconds=timeout)))
-
-
-def _entry_size(entry: dict[str, Any]) -> int:
-    """What counts of a message, or a little more: its body, and names and values of its attributes."""
-    return len(entry["MessageBody"]) + _ATTRIBUTES_BYTES
-
-
-@dataclass(eq=False, repr=False)
-class _Batch:
-    """The entries, by their ids, that the queue has not settled yet, and what it refused for good."""
-
-    left: dict[str, dict[str, Any]]
-    refused: list[str] = field(default_factory=list)
-
-    def settle(self, failed: Sequence[_Failed]) -> None:
-        again = {failure.entry_id for failure in failed if not failure.sender_fault}
-        self.refused += [f"a message refused: {f.code}: {f.message}" for f in failed if f.sender_fault]
-        self.left = {entry_id: entry for entry_id, entry in self.left.items() if entry_id in again}
-        if self.left:
-            code = next(failure.code for failure in failed if failure.entry_id in self.left)
+        failed = _parse_failed(self._client.call("SendMessageBatch", body, timeout_seconds=timeout))
+        for failure in failed:
+            if failure.sender_fault:
+                refusals.add(1, f"{failure.code}: {failure.message}")
+        codes = {failure.entry_id: failure.code for failure in failed if not failure.sender_fault}
+        for entry_id in left.keys() - codes:
+            del left[entry_id]
+        if left:
+            code = codes[next(iter(left))]
             raise NotAcceptedError(code, "the queue did not accept it now", http_status=HTTP_OK)
 
 
 def _parse_failed(answer: bytes) -> list[_Failed]:
-    """The entries that the queue did not take.
+    """Return the messages that the queue did not accept.
 
     Raises:
-        ApiError: the answer is not that of SendMessageBatch.
+        ApiError: The answer is not that of SendMessageBatch.
     """
     try:
         return _BatchResult.model_validate_json(answer).failed

@@ -237,7 +237,7 @@ def _check_vaults(calls: Calls, hybrid: Mapping[str, Vault]) -> Iterator[Finding
     settings = calls.app.settings
     yield _count_vaults(hybrid, is_scope=HYBRID in settings.vaults)
     ids = [one for one in dict.fromkeys([*settings.vaults, *settings.allowed_vaults]) if one != HYBRID]
-    available = [vault_id for vault_id in ids if vault_id in hybrid and hybrid[vault_id].available]
+    available = [vault_id for vault_id in ids if vault_id in hybrid and hybrid[vault_id].is_available]
     if len(ids) > _MAX_LINES:
         yield Finding("vaults", Verdict.OK, f"{len(available)} of {len(ids)} named are hybrid and available")
     else:
@@ -251,7 +251,7 @@ def _count_vaults(hybrid: Mapping[str, Vault], *, is_scope: bool) -> Finding:
     if not hybrid:
         remedy = "check that CBR_SYNC_REGION and CBR_SYNC_PROJECT_ID are those of the vaults"
         return Finding("vaults", Verdict.WARNING, "there is no hybrid vault in this project", remedy)
-    available = sum(vault.available for vault in hybrid.values())
+    available = sum(vault.is_available for vault in hybrid.values())
     found = f"{len(hybrid)} hybrid ones, {available} of them available"
     if is_scope and available < len(hybrid):
         return Finding("vaults", Verdict.WARNING, found, "the others are skipped; the console shows why")
