@@ -32,7 +32,9 @@ class Clock:
 
     def sleep_until(self, moment: float) -> None:
         """Wait until the monotonic clock shows this reading."""
-        self.sleep(max(moment - self.monotonic(), 0))
+        remaining = self.remaining_seconds(moment)
+        if remaining > 0:
+            self.sleep(remaining)
 
     def start_thread(self, target: Callable[[], None]) -> None:
         """Call *target* on a thread that keeps no process from ending."""
