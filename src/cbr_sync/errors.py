@@ -12,7 +12,7 @@
     │   └── RetryableError                 a later attempt may succeed
     │       ├── NotAcceptedError               it was not accepted, sending it again is safe
     │       │   └── ThrottledError                 the gateway limits the rate of requests
-    │       └── OutcomeUnknownError            it may have been accepted; look before sending it again
+    │       └── OutcomeUnknownError            it may have been accepted; check before sending it again
     ├── SinkError                      a sink did not accept what was to be emitted
     └── SyncUnfinished                 something is left that a later delivery of the event may finish
 """
@@ -31,7 +31,7 @@ class CbrSyncError(Exception):
 
 
 class SettingMistake(NamedTuple):
-    """One mistake in the settings; ``str()`` gives it on one line.
+    """One mistake in the settings.
 
     Attributes:
         name: The variable, several of them joined by ``", "``, or an entry of one (``CBR_SYNC_VAULTS[1]``).
@@ -48,7 +48,7 @@ class SettingMistake(NamedTuple):
     variables: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The mistake on one line: name, what was found, what was expected, what to do."""
+        """Return the mistake on one line: name, what was found, what was expected, what to do."""
         expected = f", expected {self.expected}" if self.expected else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{self.name}: {self.found}{expected}{remedy}"
@@ -87,7 +87,8 @@ class VaultNotAllowedError(EventError):
 class WebhookRefusedError(CbrSyncError):
     """An HTTP request refused before its payload was read.
 
-    ``status`` is the HTTP status to answer.
+    Attributes:
+        status: The HTTP status to answer with.
     """
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
@@ -96,12 +97,16 @@ class WebhookRefusedError(CbrSyncError):
 
 
 class ApiError(CbrSyncError):
-    """The API's no, in its own words, redacted.
+    """An error of an API, in its own words, redacted.
 
-    ``code`` is the API's (``BackupService.7300``, ``APIGW.0308``) or, where no API spoke, one of ours
-    (``CbrSync.Unreachable``); ``request_id`` and ``http_status`` are None where there was no answer;
-    ``retry_after_seconds`` is the server's wish, None where it has none; ``sent`` is False where the error
-    kept the request from being sent.
+    Attributes:
+        code: The API's (``BackupService.7300``, ``APIGW.0308``) or, where no API answered, one of ours
+            (``CbrSync.Unreachable``).
+        message: What went wrong.
+        request_id: The API's id of the request; None where there was no answer.
+        http_status: The status of the answer; None where there was none.
+        retry_after_seconds: How long the server asks to wait; None where it does not.
+        sent: False where the error kept the request from being sent.
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class RetryableError(ApiError):
 
 
 class NotAcceptedError(RetryableError):
-    """The request was not taken: throttled, or never connected. Sending it again is safe."""
+    """The request was not accepted: throttled, or never connected. Sending it again is safe."""
 
 
 class ThrottledError(NotAcceptedError):

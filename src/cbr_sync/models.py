@@ -1,4 +1,4 @@
-"""Records that several packages share: what is asked for, and the result."""
+"""The records that all packages share: triggers, vaults to sync, and outcomes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def format_rfc3339(moment: datetime) -> str:
-    """A moment in UTC with milliseconds, as in ``2026-01-02T03:04:05.678Z``.
+    """Return a moment in UTC with milliseconds, as in ``2026-01-02T03:04:05.678Z``.
 
     Raises:
-        ValueError: the moment has no time zone.
+        ValueError: The moment has no time zone.
     """
     if moment.tzinfo is None:
         raise ValueError(f"a moment without a time zone: {moment}")
@@ -34,15 +34,15 @@ def format_rfc3339(moment: datetime) -> str:
 
 
 def is_vault_id(value: object) -> TypeGuard[str]:
-    """Whether this is a vault id: those of CBR are UUIDs with hyphens."""
+    """Return whether a value is a vault id: those of CBR are UUIDs with hyphens."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def parse_vault_id(value: object) -> str:
-    """A vault id, lower-cased; ids of CBR are UUIDs.
+    """Return a vault id in lower case.
 
     Raises:
-        ValueError: the value is not a string that holds a UUID with hyphens.
+        ValueError: The value is not a string that holds a UUID with hyphens.
     """
     if is_vault_id(value):
         return value.lower()
@@ -50,10 +50,10 @@ def parse_vault_id(value: object) -> str:
 
 
 def check_unicode(value: str) -> str:
-    """The text itself.
+    """Return the text itself.
 
     Raises:
-        ValueError: it holds a lone surrogate, which JSON can and no URL or reply could.
+        ValueError: It holds a lone surrogate, which JSON can hold and no URL or reply can.
     """
     value.encode()
     return value
@@ -71,7 +71,7 @@ Timestamp = Annotated[
 
 
 class Kind(StrEnum):
-    """What an event is, by its envelope."""
+    """The kind of an event, by its envelope."""
 
     TIMER = "timer"
     SCHEDULE = "schedule"
@@ -83,7 +83,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """What came of one sync.
+    """How one sync went.
 
     ``failed`` is final; ``unfinished`` means that retrying may help. The words of an operation's end
     follow the API's states: success (``succeeded``, or ``partial`` when some copies failed), skipped,
@@ -105,7 +105,7 @@ WENT_WRONG = frozenset({Status.FAILED, Status.TIMED_OUT, Status.PARTIAL})
 
 
 class Frozen(BaseModel):
-    """What is made once and stays as it is; keys that it does not know are mistakes."""
+    """Base of all records: they do not change, and unknown keys are mistakes."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -126,19 +126,19 @@ class SyncParam(Frozen):
 
 
 class VaultSelector(Frozen):
-    """Every hybrid vault that matches all that is given; nothing given matches all of them."""
+    """Selects the hybrid vaults that match all that is given; without anything given, all of them."""
 
     object_type: Text | None = None
     name: Annotated[Text, Field(max_length=64)] | None = None
     tags: dict[Text, Text] = Field(default_factory=dict)
 
     def __str__(self) -> str:
-        """What is asked for, by its names; values stay out of errors."""
+        """Return the names of what is given; values stay out of errors."""
         return ", ".join(sorted(self.model_fields_set)) or "at all"
 
 
 class Trigger(Frozen):
-    """The event that asked: its kind, an id that is the same in every delivery, and its own time."""
+    """The event that asks for something: its kind, an id that all deliveries share, and its own time."""
 
     kind: Kind
     id: str
@@ -146,7 +146,7 @@ class Trigger(Frozen):
 
 
 class Copies(Frozen):
-    """How many copies an ended operation synced, deleted on the cloud side, and failed to sync."""
+    """How many copies an operation has synced, deleted in the cloud, and failed to sync."""
 
     synced: int
     deleted: int
@@ -154,7 +154,7 @@ class Copies(Frozen):
 
 
 class OutcomeError(Frozen):
-    """Why a sync is not what was hoped for, in the API's own words, redacted."""
+    """Why a sync did not succeed, in the API's own words, redacted."""
 
     code: str
     message: str
@@ -163,7 +163,7 @@ class OutcomeError(Frozen):
 
 
 class SyncOutcome(Frozen):
-    """What came of one SyncParam; each gets exactly one."""
+    """The result of one SyncParam; each gets exactly one."""
 
     vault_id: VaultId
     vault_name: str | None = Field(default=None, description="null where it is not known")

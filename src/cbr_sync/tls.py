@@ -24,11 +24,15 @@ def build_tls_context(environ: Mapping[str, str], authorities: Path = AUTHORITIE
     """Build the context for all connections.
 
     Args:
-        environ: SSL_CERT_FILE in it, then SSL_CERT_DIR, say what is trusted instead, as with httpx.
+        environ: The function's environment; SSL_CERT_FILE, then SSL_CERT_DIR name other authorities, as with
+            httpx.
         authorities: Folder of certificates that the build made; where there is none, certifi's file is read.
 
+    Returns:
+        A context that verifies servers, whatever folder or file its authorities come from.
+
     Raises:
-        SettingsError: One of these variables, or SSLKEYLOGFILE, is set to what cannot be used.
+        SettingsError: One of these variables, or SSLKEYLOGFILE, names what cannot be used.
     """
     name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), "")
     value = environ.get(name, "")

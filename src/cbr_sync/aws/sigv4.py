@@ -36,6 +36,14 @@ class SigV4Auth(httpx.Auth):
     def __init__(
         self, credentials: Credentials, region: str, service: str, now: Callable[[], datetime]
     ) -> None:
+        """Sign for one service.
+
+        Args:
+            credentials: The keys; temporary ones with their token.
+            region: The service's region.
+            service: Its signing name, as in ``sqs``.
+            now: Returns the current time.
+        """
         self._credentials = credentials
         self._scope = (region, service, "aws4_request")
         self._now = now
@@ -46,14 +54,18 @@ class SigV4Auth(httpx.Auth):
         request.headers["X-Amz-Date"] = date
         if self._credentials.token:
             request.headers["X-Amz-Security-Token"] = self._credentials.token
-        headers = {key: " ".join(value.split()) for key, value in request.headers.items() if _is_signed(key)}
+        headers = {
+            key: " ".join(value.split())
+            for key, value in request.headers.items()
+            if key in {"host", "content-type"} or key.startswith("x-amz-")
+        }
         names = ";".join(sorted(headers))
         scope = (date[:8], *self._scope)
-        digest = hashlib.sha256(_canonical(request, headers, names).encode()).hexdigest()
+        digest = hashlib.sha256(_build_canonical_request(request, headers, names).encode()).hexdigest()
         key = ("AWS4" + self._credentials.secret_key).encode()
         for part in scope:
-            key = _hmac(key, part)
-        signature = _hmac(key, "\n".join([ALGORITHM, date, "/".join(scope), digest])).hex()
+            key = _compute_hmac(key, part)
+        signature = _compute_hmac(key, "\n".join([ALGORITHM, date, "/".join(scope), digest])).hex()
         request.headers["Authorization"] = (
             f"{ALGORITHM} Credential={self._credentials.access_key}/{'/'.join(scope)}, "
             f"SignedHeaders={names}, Signature={signature}"
@@ -61,7 +73,7 @@ class SigV4Auth(httpx.Auth):
         yield request
 
 
-def _canonical(request: httpx.Request, headers: dict[str, str], names: str) -> str:
+def _build_canonical_request(request: httpx.Request, headers: dict[str, str], names: str) -> str:
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
     pairs = (part.partition("=")[::2] for part in query.split("&") if part)
     encoded = sorted((quote(unquote(key), safe="~"), quote(unquote(value), safe="~")) for key, value in pairs)
@@ -79,9 +91,5 @@ def _canonical(request: httpx.Request, headers: dict[str, str], names: str) -> s
     )
 
 
-def _hmac(key: bytes, text: str) -> bytes:
+def _compute_hmac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), "sha256")
-
-
-def _is_signed(key: str) -> bool:
-    return key in {"host", "content-type"} or key.startswith("x-amz-")

@@ -50,27 +50,27 @@ _ENDS = {
     "timeout": Status.TIMED_OUT,
 }
 _GOING_ON = frozenset({"waiting", "running"})
-_MESSAGE_SHOWN = 500
+_MAX_MESSAGE_LENGTH = 500
 
 
-def _utc(moment: datetime) -> datetime:
-    """The API shows moments with Z, with an offset, and naive; naive ones are UTC (inferred)."""
+def _convert_to_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; the API shows them with Z, with an offset, or naive, as UTC (inferred)."""
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError("beyond what a calendar holds") from None
 
 
-def _or_none(value: object, read: Callable[[object], object]) -> object:
+def _read_or_none(value: object, read: Callable[[object], object]) -> object:
     try:
         return read(value)
     except ValidationError:
         return None
 
 
-_Moment = Annotated[datetime, AfterValidator(_utc)]
+_Moment = Annotated[datetime, AfterValidator(_convert_to_utc)]
 # For what is only shown, or may be empty before its time has come: what cannot be read is as good as none.
-_OrNone = WrapValidator(_or_none)
+_OrNone = WrapValidator(_read_or_none)
 
 
 class _SyncRespBody(BaseModel):
@@ -103,7 +103,18 @@ class _OpExtraInfo(BaseModel):
 
 
 class OperationLog(BaseModel):
-    """One operation; ``status`` is the API's word, one of an open set."""
+    """One operation.
+
+    Attributes:
+        id: Its id.
+        status: The API's word, one of an open set.
+        created_at: When it began.
+        ended_at: When it ended; None where it has not.
+        vault_id: Its vault, in either case; None where the API does not say.
+        vault_name: The vault's name.
+        error_info: What went wrong.
+        extra_info: Its progress and its numbers.
+    """
 
     id: str
     status: str
@@ -128,7 +139,7 @@ class OperationLog(BaseModel):
 
     @property
     def copies(self) -> Copies | None:
-        """How many copies it dealt with, as far as it tells; the numbers are final once it has ended."""
+        """How many copies it has synced, deleted and failed to sync; final once it has ended."""
         counts = self.extra_info.sync if self.extra_info else None
         if counts is None:
             return None
@@ -140,15 +151,15 @@ class OperationLog(BaseModel):
 
     @property
     def error(self) -> OutcomeError | None:
-        """What it says went wrong; None for a success, partial or not."""
+        """What went wrong; None for a success, partial or not."""
         info = self.error_info
         if self.status == _SUCCESS or info is None or not (info.code or info.message):
             return None
-        return OutcomeError(code=info.code or self.status, message=(info.message or "")[:_MESSAGE_SHOWN])
+        return OutcomeError(code=info.code or self.status, message=(info.message or "")[:_MAX_MESSAGE_LENGTH])
 
     @property
     def progress(self) -> int | None:
-        """How far it is, in percent; None where it does not tell."""
+        """How far it is, in percent; None where that is not known."""
         return self.extra_info.common.progress if self.extra_info and self.extra_info.common else None
 
 
@@ -182,7 +193,15 @@ class _Billing(BaseModel):
 
 
 class Vault(BaseModel):
-    """A vault as ListVault shows it; ``billing.status`` is available, lock, frozen, deleting or error."""
+    """A vault.
+
+    Attributes:
+        id: Its id, in lower case.
+        name: Its name.
+        tags: Its tags; None where the API does not list them.
+        created_at: When it was made; None where that cannot be read.
+        billing: What it is for, and its status: available, lock, frozen, deleting or error.
+    """
 
     id: VaultId
     name: str
@@ -192,7 +211,7 @@ class Vault(BaseModel):
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be synced as it is; one that does not tell is tried."""
+        """Whether it can be synced as it is; one whose status is not known is tried."""
         return self.billing.status in (None, "available")
 
 
@@ -202,26 +221,26 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 
 def _format_second(moment: datetime | None) -> str | None:
-    """The moment as queries have it."""
+    """Return a moment as queries have it, in whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def _encode_query(query: Mapping[str, str | None]) -> str:
-    """What is given of a query, as it is signed."""
+    """Return the parts of a query that are given, encoded as they are signed."""
     given = {key: value for key, value in query.items() if value is not None}
     return urlencode(given, quote_via=quote, safe="~")
 
 
 def call_once(attempt: Callable[[], T]) -> T:
-    """Return what the attempt returns: the retry of those who want none."""
+    """Call an attempt once, for callers that want no retries."""
     return attempt()
 
 
 class Cbr:
     """One project's CBR in one region.
 
-    Every method raises ``ApiError`` and its kinds, as ``SignedClient.call`` does. Rows of a list that cannot be
-    read are left out one by one, and counted in the log.
+    Every method raises ``ApiError`` and its kinds, as ``SignedClient.call`` does. Rows of a list that cannot
+    be read are left out one by one, and counted in the log.
 
     Attributes:
         endpoint: Where CBR answers.
@@ -259,7 +278,7 @@ class Cbr:
         self._logger = logger
 
     def limit_to(self, deadline: float) -> Cbr:
-        """Return the same with another deadline."""
+        """Return these calls with another deadline."""
         return Cbr(
             self._client,
             endpoint=self.endpoint,
@@ -346,21 +365,11 @@ class Cbr:
     def _list_pages(
         self, path: str, name: str, model: type[RowT], query: Mapping[str, str | None], retry: Retry
     ) -> Iterator[tuple[int, list[RowT]]]:
-        """Yield the total and the rows of every page; an empty page is the last, whatever the total says.
-
-        Where a page is too large to be read, the list goes on with smaller ones at the same place.
-        """
+        """Yield the total and the rows of every page; an empty page is the last, whatever the total says."""
         offset = unreadable = 0
         limit = PAGE
         while True:
-            encoded = _encode_query({**query, "limit": str(limit), "offset": str(offset)})
-            try:
-                page = retry(partial(self._get, _Page, f"{path}?{encoded}"))
-            except ApiError as error:
-                if error.code != ANSWER_TOO_LARGE or limit == 1:
-                    raise
-                limit //= _SHRINK_PAGE_BY
-                continue
+            page, limit = self._fetch_page(path, query, offset, limit, retry)
             raw = page.get_rows(name)
             rows = [row for row in (_read_row(model, one) for one in raw) if row is not None]
             unreadable += len(raw) - len(rows)
@@ -370,6 +379,23 @@ class Cbr:
                 break
         if unreadable:
             self._logger.warning("rows that cannot be read were left out", extra={name: unreadable})
+
+    def _fetch_page(
+        self, path: str, query: Mapping[str, str | None], offset: int, limit: int, retry: Retry
+    ) -> tuple[_Page, int]:
+        """Fetch the page at an offset, a smaller one where it is too large to read.
+
+        Returns:
+            The page, and how many rows may be asked for.
+        """
+        while True:
+            encoded = _encode_query({**query, "limit": str(limit), "offset": str(offset)})
+            try:
+                return retry(partial(self._get, _Page, f"{path}?{encoded}")), limit
+            except ApiError as error:
+                if error.code != ANSWER_TOO_LARGE or limit == 1:
+                    raise
+                limit //= _SHRINK_PAGE_BY
 
     def _get(self, answer: type[AnswerT], path: str) -> AnswerT:
         return self._client.call(

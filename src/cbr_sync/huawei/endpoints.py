@@ -1,4 +1,4 @@
-"""Where the services of Huawei Cloud answer: as set, else at the host of their region."""
+"""The endpoints of Huawei Cloud's services: as set, else the host of the region."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ _DOMAIN = "myhuaweicloud.com"
 
 
 class Topic(NamedTuple):
-    """An SMN topic: its URN, and the region and the project in it."""
+    """An SMN topic.
+
+    Attributes:
+        urn: Its URN.
+        region: The region that the URN names.
+        project_id: The project that the URN names.
+    """
 
     urn: str
     region: str

@@ -28,10 +28,16 @@ class _Projects(BaseModel):
 def find_project_id(
     client: SignedClient, iam_url: str, region: str, *, timeout_seconds: Callable[[], float]
 ) -> str:
-    """The id of the region's own project (sub-projects have other names).
+    """Return the id of the region's own project (sub-projects have other names).
+
+    Args:
+        client: Signs and sends.
+        iam_url: Where IAM answers.
+        region: The region's id, which is the project's name.
+        timeout_seconds: Returns how long the request may take; called when it is sent.
 
     Raises:
-        ApiError: and its kinds, as ``SignedClient.call``; also where there is none, or more than one.
+        ApiError: As :meth:`SignedClient.call` raises; also where there is no such project, or more than one.
     """
     url = f"{iam_url}/v3/projects?name={region}"
     projects = client.call(_Projects, "GET", url, timeout_seconds=timeout_seconds).projects

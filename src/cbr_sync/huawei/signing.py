@@ -30,8 +30,8 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 @lru_cache(maxsize=64)
-def canonical_path(path: str) -> str:
-    """The path as it is signed: decoded, encoded again, and always with a slash at its end.
+def build_canonical_path(path: str) -> str:
+    """Return a path as it is signed: decoded, encoded again, and always with a slash at its end.
 
     The request itself goes out as it is; the slash is in the signature only.
     """
@@ -40,8 +40,8 @@ def canonical_path(path: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def canonical_query(query: str) -> str:
-    """The query as it is signed: sorted by decoded key and value, every key with its ``=``."""
+def build_canonical_query(query: str) -> str:
+    """Return a query as it is signed: sorted by decoded key and value, every key with its ``=``."""
     pairs = (part.partition("=")[::2] for part in query.split("&") if part)
     decoded = sorted((unquote(key), unquote(value)) for key, value in pairs)
     return "&".join(f"{quote(key, safe='~')}={quote(value, safe='~')}" for key, value in decoded)
@@ -50,13 +50,21 @@ def canonical_query(query: str) -> str:
 def compute_signature(
     secret_key: str, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes
 ) -> tuple[str, str]:
-    """The names of the signed headers, joined by ``;``, and the signature in hex.
+    """Compute the signature of a request.
 
-    ``target`` is path and query as they stand in the request line. Every header given is signed, except
-    those with ``_`` in their name, as the vendor does; ``x-sdk-date`` must be among them.
+    Args:
+        secret_key: The key to sign with.
+        method: The HTTP method.
+        target: Path and query as they stand in the request line.
+        headers: All of them are signed, except those with ``_`` in their name, as the vendor does.
+            ``x-sdk-date`` must be among them.
+        body: The bytes that are sent.
+
+    Returns:
+        The names of the signed headers, joined by ``;``, and the signature in hex.
 
     Raises:
-        KeyError: there is no x-sdk-date.
+        KeyError: There is no x-sdk-date.
     """
     signed = {key.lower(): value.strip() for key, value in sorted(headers) if "_" not in key}
     ordered = sorted(signed.items())
@@ -66,8 +74,8 @@ def compute_signature(
     canonical = "\n".join(
         [
             method.upper(),
-            canonical_path(path),
-            canonical_query(query),
+            build_canonical_path(path),
+            build_canonical_query(query),
             *[f"{key}:{value}" for key, value in ordered],
             "",
             names,
@@ -89,6 +97,12 @@ class SdkHmacAuth(httpx.Auth):
     requires_request_body = True
 
     def __init__(self, credentials: Credentials, now: Callable[[], datetime]) -> None:
+        """Sign with these credentials.
+
+        Args:
+            credentials: The keys; temporary ones with their token.
+            now: Returns the current time.
+        """
         self._credentials = credentials
         self._now = now
 
@@ -108,7 +122,7 @@ class SdkHmacAuth(httpx.Auth):
             [
                 (key.decode("ascii"), value.decode(encoding))
                 for key, value in headers.raw
-                if _is_signed(key.lower())
+                if key.lower() in {b"host", b"content-type"} or key.lower().startswith(b"x-")
             ],
             request.content,
         )
@@ -117,7 +131,3 @@ class SdkHmacAuth(httpx.Auth):
             f"SignedHeaders={names}, Signature={hex_signature}"
         )
         yield request
-
-
-def _is_signed(key: bytes) -> bool:
-    return key in {b"host", b"content-type"} or key.startswith(b"x-")

@@ -1,4 +1,4 @@
-"""Pings for a monitor of scheduled jobs, which raises an alarm when they do not arrive.
+"""Pings for a monitor of scheduled jobs, which raises an alarm where they are missing.
 
 Source: Healthchecks.io, "Pinging API", which other monitors understand too: a POST to the check's URL for a
 success, to ``/start``, ``/fail`` and ``/log`` below it for the rest; ``rid``, a UUID, joins those of one run.
@@ -58,7 +58,7 @@ class HealthchecksPing:
             transport: Sends the pings.
             url: The check's URL.
             run_id: The platform's id of the invocation.
-            result: What becomes of the run; read at its end.
+            result: The result of the run; read at its end.
             logger: Gets what goes wrong.
             remaining_seconds: Returns how long the platform still lets the run go on.
         """
@@ -109,7 +109,7 @@ class _PingThread(threading.Thread):
             self._trouble = "" if status in _ACCEPTED else f"HTTP {status}"
 
     def wait(self, seconds: float, logger: Logger) -> None:
-        """Wait for the answer, so many seconds at most, and log it if there is none that is good."""
+        """Wait for the answer, *seconds* at most, and log a ping that was not accepted."""
         self.join(seconds)
         if self._trouble:
             logger.warning("a ping was not accepted", extra={"reason": self._trouble})
@@ -127,7 +127,7 @@ def choose_suffix(result: RunResult, error: BaseException | None) -> str:
     """Return what the last ping's path ends with.
 
     Args:
-        result: What became of the run.
+        result: The result of the run.
         error: What the run raised, if it did.
 
     Returns:
@@ -142,7 +142,12 @@ def choose_suffix(result: RunResult, error: BaseException | None) -> str:
 
 
 def build_body(result: RunResult, error: BaseException | None) -> str:
-    """Return a few lines for a person: the counts, then what went worst, in the API's words."""
+    """Build a few lines for people: the counts, then the worst problems, in the API's words.
+
+    Args:
+        result: The result of the run.
+        error: What the run raised, if it did.
+    """
     lines = [*_build_counts(result), *_build_problems(result)]
     more = len(lines) - _MAX_ROWS
     if more > 0:

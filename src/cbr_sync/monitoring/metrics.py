@@ -33,7 +33,7 @@ _SELF_TRIGGERED = (Kind.SCHEDULE, Kind.TIMER)
 
 
 class RunMetrics:
-    """Counts what came of one run; its one dimension is the service.
+    """Counts the results of one run; its one dimension is the service.
 
     A status that no sync had is left out, since CloudWatch bills a metric for each hour that it was sent in.
     Powertools' own variables (POWERTOOLS_METRICS_NAMESPACE, POWERTOOLS_METRICS_DISABLED, ...) mean what they
@@ -41,12 +41,18 @@ class RunMetrics:
     """
 
     def __init__(self, environ: Mapping[str, str], *, cold: bool) -> None:
+        """Start with nothing counted.
+
+        Args:
+            environ: The function's environment.
+            cold: Whether this is the instance's first run.
+        """
         self._environ = environ
         self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
         self._oldest: float | None = None
 
     def count(self, result: RunResult) -> None:
-        """Count what became of a run; of several reports the worst numbers count."""
+        """Count the result of a run; of several reports the worst numbers count."""
         outcomes, reports = result.outcomes, result.reports
         if any(outcome.trigger.kind in _SELF_TRIGGERED for outcome in outcomes):
             self._counts[SCHEDULED_RUNS] = 1
@@ -64,9 +70,11 @@ class RunMetrics:
         self._counts[name] = max(self._counts[name], count)
 
     def flush(self, seconds: float) -> None:
-        """Write the line, for a run that took so long."""
+        """Write the metrics of a run that took this long, unless they are switched off."""
         environ = self._environ
-        if _are_disabled(environ):
+        name = "POWERTOOLS_METRICS_DISABLED"
+        # By name, or on a developer's machine unless that says otherwise.
+        if read_switch(name if environ.get(name) else "POWERTOOLS_DEV", environ):
             return
         import_powertools()
         # Here, not above: Powertools is imported by the first event, not with this package.
@@ -83,9 +91,3 @@ class RunMetrics:
             metrics.add_metric(OLDEST_SYNC_AGE, MetricUnit.NoUnit, self._oldest)
         # Not flush_metrics(): it reads os.environ, and raises where it cannot read a value.
         print(json.dumps(metrics.serialize_metric_set(), separators=(",", ":")))  # noqa: T201
-
-
-def _are_disabled(environ: Mapping[str, str]) -> bool:
-    """Return whether metrics are off: by name, or on a developer's machine unless that says otherwise."""
-    name = "POWERTOOLS_METRICS_DISABLED"
-    return read_switch(name if environ.get(name) else "POWERTOOLS_DEV", environ)

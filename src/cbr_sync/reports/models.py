@@ -1,4 +1,4 @@
-"""What a report is asked for with, and what stands in it: how each hybrid vault is doing."""
+"""The records of reports: what is asked for, and the state of each hybrid vault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class State(StrEnum):
     """How a vault stands, the worst first.
 
     ``fresh``: the last success began no longer ago than is allowed, and nothing failed since; ``stale``: it
-    began earlier; ``failing``: the last sync failed, overran or left copies behind, however old the success
+    began earlier; ``failing``: the last sync failed, timed out or left copies behind, however old the success
     before it is; ``never``: no sync of it ever succeeded; ``unknown``: no success is in the logs, but they
     may have lost one.
     """
@@ -30,7 +30,12 @@ class State(StrEnum):
 
 
 class ReportParam(Frozen):
-    """What is asked for: from how many hours on a vault is stale, and how many hours of syncs to list."""
+    """The options of a report.
+
+    Attributes:
+        max_age_hours: A vault is stale if its last success began longer ago than this.
+        history_hours: How many hours of syncs are listed.
+    """
 
     max_age_hours: Annotated[float, Field(strict=True, gt=0, le=MAX_HOURS, allow_inf_nan=False)] = (
         MAX_AGE_HOURS
@@ -39,7 +44,7 @@ class ReportParam(Frozen):
 
 
 class ReportForm(Frozen):
-    """The payload ``{"report": {...}, "vaults": {...}}``; no ``vaults`` are all of them."""
+    """The payload ``{"report": {...}, "vaults": {...}}``; without ``vaults``, it is about all of them."""
 
     report: ReportParam
     vaults: VaultSelector = VaultSelector()
@@ -72,7 +77,7 @@ class VaultReport(Frozen):
 
 
 class ReportSummaryFields(Frozen):
-    """What a report comes to."""
+    """The sums of a report."""
 
     at: Timestamp
     max_age_hours: float
@@ -93,5 +98,5 @@ class Report(ReportSummaryFields):
 
     @property
     def not_fresh(self) -> tuple[VaultReport, ...]:
-        """The vaults that somebody should look at, the worst first."""
+        """The vaults that need attention, the worst first."""
         return tuple(vault for vault in self.vaults if vault.state is not State.FRESH)

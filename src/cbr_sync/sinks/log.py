@@ -32,10 +32,11 @@ class LogSink:
             if event["id"] not in self._written:
                 self._written.add(event["id"])
                 write = self._logger.warning if is_trouble(event) else self._logger.info
-                write(event["type"], extra={"outcome": event, **_list_search_keys(event["data"])})
+                write(event["type"], extra={"outcome": event, **_find_search_keys(event["data"])})
 
 
-def _list_search_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+def _find_search_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a log is searched by; a rejected event has its trigger's id as its own."""
     keys = {name: data[name] for name in ("vault_id", "operation_log_id") if name in data}
     trigger_id = data["trigger"]["id"] if "trigger" in data else data.get("id")
     return keys | ({"trigger_id": trigger_id} if trigger_id else {})

@@ -60,7 +60,7 @@ class RunVault(TypedDict):
 
 
 class RunFinished(TypedDict):
-    """What came of one run: ``vaults`` holds the worst first, and ``omitted`` counts those left out of it."""
+    """The result of one run: ``vaults`` holds the worst first, and ``omitted`` counts those left out."""
 
     run_id: str
     counts: dict[Status, int]
@@ -72,11 +72,11 @@ class RunFinished(TypedDict):
 def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
     """Yield everything that a run has to report.
 
-    The summaries of a run with more than one vault, and of reports, come first: where a sink runs out of time,
-    it has them at least.
+    The summaries of a run with more than one vault, and of reports, come first: where a sink runs out of
+    time, it has them at least.
 
     Args:
-        result: What became of the run.
+        result: The result of the run.
         run_id: The platform's id of the invocation.
         source: The CloudEvents source.
         now: The time of what has no time of its own.
@@ -93,50 +93,70 @@ def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> 
 
 
 def build_outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
-    """The outcome as a CloudEvent whose id is the same whenever the same outcome is emitted again."""
+    """Return the CloudEvent of an outcome; its id is the same whenever the same outcome is emitted again."""
     data = outcome.model_dump(mode="json")
-    identity = [data["trigger"], *_identity(outcome)]
+    identity = [data["trigger"], *_list_identity(outcome)]
     kind = f"cbr-sync.checkpoint.sync.{outcome.status}.v1"
     return _build_event(kind, source, identity, data["started_at"], data, subject=outcome.vault_id)
 
 
 def build_rejected_event(trigger: Trigger, why: str, source: str, now: datetime) -> CloudEvent:
-    """A CloudEvent that tells of an event which could not be read; see ``Rejected``."""
-    told = trigger.model_dump(mode="json")
-    data: Rejected = {"kind": told["kind"], "id": told["id"], "error": why}
-    return _build_event(REJECTED, source, [told, why], format_rfc3339(now), data)
+    """Return the CloudEvent of an event that could not be read.
+
+    Args:
+        trigger: That event.
+        why: What was wrong with it, without its payload.
+        source: The CloudEvents source.
+        now: The time of the CloudEvent.
+
+    Returns:
+        An event with `Rejected` as its data.
+    """
+    fields = trigger.model_dump(mode="json")
+    data: Rejected = {"kind": fields["kind"], "id": fields["id"], "error": why}
+    return _build_event(REJECTED, source, [fields, why], format_rfc3339(now), data)
 
 
 def build_run_finished_event(
     run_id: str, outcomes: Sequence[SyncOutcome], rejected: int, source: str, now: datetime
 ) -> CloudEvent:
-    """A CloudEvent that tells of a whole run, in at most 64 KB; see ``RunFinished``."""
+    """Return the CloudEvent that sums up a run, in at most 64 KB.
+
+    Args:
+        run_id: The platform's id of the invocation.
+        outcomes: All outcomes of the run.
+        rejected: How many events could not be read.
+        source: The CloudEvents source.
+        now: The time of the CloudEvent.
+
+    Returns:
+        An event with `RunFinished` as its data.
+    """
     worst_first = sorted(outcomes, key=lambda outcome: _RANK[outcome.status])
-    rows = [_build_run_vault(outcome) for outcome in worst_first]
+    # By hand, since whole outcomes are dumped already, one by one.
+    rows = [
+        {
+            "vault_id": outcome.vault_id,
+            "status": outcome.status,
+            "operation_log_id": outcome.operation_log_id,
+            "error": outcome.error.model_dump(mode="json") if outcome.error else None,
+        }
+        for outcome in worst_first
+    ]
     counts = Counter(outcome.status for outcome in worst_first)
     data = {"run_id": run_id, "counts": dict(counts), "rejected": rejected, "vaults": rows, "omitted": 0}
-    identity = [RUN_FINISHED, run_id, rejected, *map(_identity, worst_first)]
+    identity = [RUN_FINISHED, run_id, rejected, *map(_list_identity, worst_first)]
     return _shorten_event(_build_event(RUN_FINISHED, source, identity, format_rfc3339(now), data))
 
 
-def _build_run_vault(outcome: SyncOutcome) -> dict[str, Any]:
-    """See ``RunVault``; by hand, since whole outcomes are dumped already, one by one."""
-    return {
-        "vault_id": outcome.vault_id,
-        "status": outcome.status,
-        "operation_log_id": outcome.operation_log_id,
-        "error": outcome.error.model_dump(mode="json") if outcome.error else None,
-    }
-
-
-def _identity(outcome: SyncOutcome) -> list[str | None]:
-    """What makes an outcome another one, beside its trigger."""
+def _list_identity(outcome: SyncOutcome) -> list[str | None]:
+    """Return what tells two outcomes of one trigger apart."""
     error = outcome.error.code if outcome.error else None
     return [outcome.vault_id, outcome.status, outcome.operation_log_id, error]
 
 
 def build_report_events(report: Report, source: str) -> Iterator[CloudEvent]:
-    """A CloudEvent that sums all up, in at most 64 KB, then one for each vault that is not fresh."""
+    """Yield the CloudEvent that sums up a report, in at most 64 KB, then one for each vault not fresh."""
     sums = report.model_dump(mode="json", exclude={"vaults", "history", "history_omitted"})
     trigger = sums["trigger"]
     rows = [vault.model_dump(mode="json") for vault in report.not_fresh]
@@ -173,7 +193,7 @@ def _build_event(
 
 
 def _shorten_event(event: CloudEvent) -> CloudEvent:
-    """The event with as many of its vaults as fit; ``omitted`` counts the others."""
+    """Return the event with as many of its vaults as fit; ``omitted`` counts the others."""
     data = event["data"]
     rows = data["vaults"]
     # No number of omitted ones is longer than that of all.

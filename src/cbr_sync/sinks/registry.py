@@ -1,4 +1,4 @@
-"""Every sink beside the log: when it is on, and how it is built. Only a sink that is on is imported."""
+"""All sinks but the log: when each is on, and how it is built. Only a sink that is on is imported."""
 
 from __future__ import annotations
 
