@@ -79,6 +79,8 @@ def test_little_has_to_be_set() -> None:
         "vaults": (),
         "allowed_vaults": (),
         "wait_seconds": 0,
+        "defer_to": None,
+        "functiongraph_endpoint": None,
         "look_first": True,
         "max_attempts": 5,
         "request_timeout_seconds": 10,

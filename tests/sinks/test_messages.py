@@ -134,6 +134,7 @@ def test_smn_can_be_quiet_on_good_days() -> None:
     world.on_lambda({"vault_ids": [VMWARE, PUBLIC]}, environ, transport=httpx.MockTransport(services))
     assert [body["subject"] for body in services.bodies if "subject" in body] == [
         "cbr-sync: run finished: 1 failed, 1 already running",
+        f"cbr-sync: already running: vault {VMWARE}",
         f"cbr-sync: failed: vault {PUBLIC}",
     ]
 
@@ -159,7 +160,7 @@ def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
 @pytest.mark.parametrize("status", Status)
 def test_trouble_is_what_somebody_should_check(status: Status) -> None:
     """In an outcome and in a run's sums alike."""
-    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    trouble = status in {"failed", "unfinished", "timed_out", "partial", "already_running"}
     result = build_result(build_outcome(status=status), build_outcome(vault_id=FILE))
     run, first, _ = build_events(result, "run", SOURCE, START)
     assert (is_trouble(first), is_trouble(run)) == (trouble, trouble)

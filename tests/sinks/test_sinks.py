@@ -157,7 +157,7 @@ def test_a_line_has_the_fields_that_the_log_is_searched_by(world: World, log_lin
 def test_trouble_is_a_warning(status: Status, log_lines: Lines) -> None:
     """What did not go as it was hoped for; a sync that runs, or was not needed, did."""
     LogSink(make_logger({})).emit([build_outcome_event(build_outcome(status=status), SOURCE)], deadline=0)
-    trouble = status in {"failed", "unfinished", "timed_out", "partial"}
+    trouble = status in {"failed", "unfinished", "timed_out", "partial", "already_running"}
     assert [line["level"] for line in log_lines()] == ["WARNING" if trouble else "INFO"]
 
 
