@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cbr_sync.errors import EventError, SettingsError, SyncUnfinished
+from cbr_sync.local import invoke
 from cbr_sync.models import rfc3339
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Vault
+from cbr_sync.triggers.base import Platform
 from support.builders import Lines, make_ids
-from support.later import LATER, RESULTS, WORK, WORK_ARN, Functions, Queued, build_batch
+from support.later import LATER, RESULTS, WORK, WORK_ARN, Functions, Killed, Queued, build_batch
 from support.world import BUSY, START, VMWARE, World, webhook_event
 
 BOTH = pytest.mark.parametrize("destination", [WORK, LATER])
@@ -454,3 +460,97 @@ def test_a_queue_on_another_host_is_known_by_account_and_name(world: World) -> N
     functions.environ["AWS_REGION"] = "eu-west-1"
     message = Queued("m", json.dumps(build_handed_on()), 0, 0)
     assert functions.on_lambda(build_batch(world, [message], WORK_ARN)) == {"batchItemFailures": []}
+
+
+def test_a_replay_honours_what_was_handed_on(world: World) -> None:
+    """An operator may deliver it from the dead-letter queue, on either platform."""
+    functions = make_functions(world)
+    message = Queued("m", json.dumps(build_handed_on()), 0, 0)
+    for arn in (WORK_ARN, "arn:aws:sqs:eu-west-1:123456789012:work-dead-letters"):
+        result = invoke(
+            build_batch(world, [message], arn),
+            Platform.AWS,
+            functions.environ,
+            **world.options(functions.transport),
+            is_replay=True,
+        )
+        assert result.error is None
+        assert [outcome.trigger.id for outcome in result.outcomes] == ["night"]
+    assert len(world.started) == 1
+
+
+TIMES = st.lists(st.sampled_from([0, 20, 70, 400, 1000]), min_size=1, max_size=5)
+PASSING = ["429", "503", "refuse", "reset-after", "502"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    gaps=TIMES,
+    older=st.sampled_from([None, 0, 30]),
+    operation_seconds=st.sampled_from([5.0, 600.0, 4000.0]),
+    faults=st.lists(st.sampled_from(PASSING), max_size=12).map(",".join),
+    kills=st.lists(st.sampled_from([0, 0, 0, 1, 2, 3, 4, 6]), max_size=8),
+    redelivered=st.lists(st.booleans(), max_size=6),
+    hand_on_faults=st.lists(st.sampled_from([0, 0, 500, 403]), max_size=6),
+    destination=st.sampled_from([WORK, LATER]),
+)
+def test_every_trigger_is_served_by_exactly_one_sync_that_began_after_it(
+    gaps: list[int],
+    older: int | None,
+    operation_seconds: float,
+    faults: str,
+    kills: list[int],
+    redelivered: list[bool],
+    hand_on_faults: list[int],
+    destination: str,
+) -> None:
+    """Over running syncs, lost answers, killed runs and duplicates; with as few syncs as that allows."""
+    world = World(operation_seconds=operation_seconds)
+    functions = make_functions(world, destination)
+    if older is not None:
+        world.on_lambda({"vault_id": VMWARE})
+        world.sleep(older)
+    if faults:
+        world.simulator.add_faults(faults, VMWARE)
+    functions.faults, functions.kills = list(hand_on_faults), list(kills)
+    times = []
+    for number, gap in enumerate(gaps):
+        world.sleep(gap)
+        times.append(world.now())
+        event = {"vault_id": VMWARE, "time": rfc3339(world.now())}
+        deliver_until_taken(functions, event, twice=number < len(redelivered) and redelivered[number])
+    deliver_all(functions)
+    assert functions.dead == []
+    own = world.started[older is not None :]
+    for time in times:
+        ids = {
+            event["data"]["operation_log_id"]
+            for event in functions.events
+            if event["data"]["trigger"]["time"] == rfc3339(time)
+            and event["data"]["status"] in ("accepted", "succeeded")
+        }
+        (served_by,) = ids
+        (sync,) = [operation for operation in world.started if operation.id == served_by]
+        assert (sync.created_at - time).total_seconds() >= -2
+    assert len(own) <= len(times)
+    for one, next_one in pairwise(world.started):
+        assert (next_one.created_at - one.created_at).total_seconds() >= operation_seconds
+        assert any(time > one.created_at + timedelta(seconds=-2) for time in times), (
+            "a sync that nobody needs"
+        )
+    assert len(functions.requests) <= 100 * len(times)
+
+
+def deliver_until_taken(functions: Functions, event: object, *, twice: bool) -> None:
+    """Deliver an event as a platform does: again while its run fails or is killed, and perhaps once more."""
+    left = 2 if twice else 1
+    for _ in range(30):
+        try:
+            run(functions, event)
+        except (SyncUnfinished, Killed):
+            functions.world.sleep(60)
+        else:
+            left -= 1
+        if not left:
+            return
+    raise AssertionError("the event was never taken")

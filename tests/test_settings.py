@@ -46,7 +46,7 @@ def load(**more: str) -> Settings:
     return Settings.load({**ENOUGH, **more})
 
 
-def find_mistakes(environ: dict[str, str], **platform: bool) -> tuple[SettingMistake, ...]:
+def find_mistakes(environ: dict[str, str], **platform: Any) -> tuple[SettingMistake, ...]:
     """The mistakes in these variables; each says what to do, and names what is set or required."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(environ, **platform)

@@ -135,15 +135,16 @@ def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
 def test_an_event_that_was_given_up_is_reported() -> None:
     """Without this, FunctionGraph neither repeats nor reports it."""
     bodies = [body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration"]
-    functions = ("huaweicloud_fgs_function.this.urn", "huaweicloud_fgs_function.later.urn")
-    for body, function in zip(bodies, functions, strict=True):
-        assert function in body["function_urn"]
+    of = {body["function_urn"]: body for body in bodies}
+    assert of.keys() == {f"${{huaweicloud_fgs_function.{name}.urn}}" for name in ("this", "later")}
+    for body in bodies:
         assert 1 <= body["max_async_retry_attempts"] <= 3
         assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400
         (on_failure,) = body["on_failure"]
         assert on_failure["destination"] == '"SMN"'
         assert "huaweicloud_smn_topic.failures" in on_failure["param"]
-    assert bodies[1]["max_async_event_age_in_seconds"] == 86_400, "what is handed on waits for a day"
+    later = of["${huaweicloud_fgs_function.later.urn}"]
+    assert later["max_async_event_age_in_seconds"] == 86_400, "what is handed on waits for a day"
 
 
 def test_the_second_function_waits_an_hour() -> None:

@@ -27,6 +27,10 @@ VISIBILITY_SECONDS = 360.0
 MAX_RECEIVES = 5
 
 
+class Killed(BaseException):
+    """The platform ends the process in the middle of a run."""
+
+
 @dataclass
 class WorldContext:
     """A context of either platform whose time is the world's."""
@@ -65,6 +69,7 @@ class Functions:
         faults: How the next requests that hand on are answered; 0 accepts.
         sink_faults: The same for the results queue.
         is_away: Whether CBR cannot be reached.
+        kills: After how many requests each of the next runs is killed; 0 lets one end.
     """
 
     def __init__(self, world: World, **environ: str) -> None:
@@ -76,6 +81,8 @@ class Functions:
         self.faults: list[int] = []
         self.sink_faults: list[int] = []
         self.is_away = False
+        self.kills: list[int] = []
+        self._requests_left = 0
         keys = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
         self.environ = {**world.environ, "CBR_SYNC_SQS_QUEUE_URL": RESULTS, **keys, **environ}
         self.runs = 0
@@ -89,6 +96,17 @@ class Functions:
         return httpx.MockTransport(self._respond)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
+        if self._requests_left < 0:
+            raise httpx.ConnectError("killed")
+        answer = self._answer(request)
+        if self._requests_left:
+            self._requests_left -= 1
+            if not self._requests_left:
+                self._requests_left = -1
+                raise httpx.ReadError("killed")
+        return answer
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.host.startswith("sqs."):
             return self._respond_as_sqs(request)
         if request.url.host == LATER_HOST:
@@ -148,17 +166,36 @@ class Functions:
 
     def on_lambda(self, event: object, *, timeout_seconds: float = 60.0) -> dict[str, Any]:
         """Run the function on Lambda."""
-        self.runs += 1
         adapter = LambdaAdapter(self.environ, **self.world.options(self.transport))
-        return adapter(event, WorldContext(self.world, timeout_seconds))
+        return self._run(lambda: adapter(event, WorldContext(self.world, timeout_seconds)))
+
+    def _run(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Run a function, unless it is killed: what it sends then does not arrive, and nobody sees its reply.
+
+        Raises:
+            Killed: It is.
+        """
+        self.runs += 1
+        self._requests_left = self.kills.pop() if self.kills else 0
+        try:
+            reply = run()
+        except CbrSyncError:
+            if self._requests_left < 0:
+                raise Killed from None
+            raise
+        finally:
+            was_killed, self._requests_left = self._requests_left < 0, 0
+        if was_killed:
+            raise Killed
+        return reply
 
     def on_functiongraph(self, event: object, *, timeout_seconds: float = 60.0) -> dict[str, Any]:
         """Run the first function on FunctionGraph, or the second one with its hour."""
-        self.runs += 1
         environ = {**self.environ, "RUNTIME_TIMEOUT": str(int(timeout_seconds))}
         adapter = FunctionGraphAdapter(environ, **self.world.options(self.transport))
         clock: Any = WorldContext(self.world, timeout_seconds)
-        return adapter(event, LocalFunctionGraphContext(environ, SIMULATOR_CREDENTIALS, clock=clock))
+        context = LocalFunctionGraphContext(environ, SIMULATOR_CREDENTIALS, clock=clock)
+        return self._run(lambda: adapter(event, context))
 
     def deliver_batch(self, *, run: Callable[[object], dict[str, Any]] | None = None) -> None:
         """Deliver what the queue holds next, as Lambda's poller does: at most ten messages."""
@@ -173,7 +210,7 @@ class Functions:
         try:
             reply = (run or self.on_lambda)(build_batch(self.world, batch))
             left = {failure["itemIdentifier"] for failure in reply["batchItemFailures"]}
-        except CbrSyncError:
+        except (CbrSyncError, Killed):
             left = {message.id for message in batch}
         for message in batch:
             if message.id not in left:
@@ -183,9 +220,15 @@ class Functions:
                 self.dead.append(message)
 
     def deliver_invocation(self, *, timeout_seconds: float = 3600.0) -> dict[str, Any]:
-        """Invoke the second function with what waits first, once."""
+        """Invoke the second function with what waits first, as FunctionGraph does: three times at most."""
         message = self.queue.pop(0)
-        return self.on_functiongraph(json.loads(message.body), timeout_seconds=timeout_seconds)
+        message.receives += 1
+        try:
+            return self.on_functiongraph(json.loads(message.body), timeout_seconds=timeout_seconds)
+        except (CbrSyncError, Killed):
+            waiting = self.queue if message.receives < MAX_RECEIVES else self.dead
+            waiting.append(message)
+            return {}
 
 
 def build_batch(world: World, messages: list[Queued], arn: str = WORK_ARN) -> dict[str, Any]:
