@@ -191,16 +191,17 @@ def test_a_signed_webhook_starts_a_sync_by_hand(world: World) -> None:
 @pytest.mark.parametrize(
     ("vaults", "faults", "status"),
     [
-        ([VMWARE, BUSY], "", 200),
+        ([VMWARE, FILE], "", 200),
+        ([VMWARE, BUSY], "", 503),
         ([VMWARE, PUBLIC], "", 207),
-        ([PUBLIC, UNKNOWN], "", 502),
+        ([PUBLIC, UNKNOWN], "", 207),
         ([VMWARE, FILE], "429*99", 503),
     ],
 )
 def test_the_http_status_sums_up_all_outcomes(
     world: World, vaults: list[str], faults: str, status: int
 ) -> None:
-    """Well, mixed, failed at the API, or worth another try."""
+    """Well, worth another try, or something ended for good otherwise."""
     if faults:
         world.simulator.add_faults(faults)
     reply = world.on_lambda(webhook_event({"vault_ids": vaults}, world))
@@ -212,14 +213,16 @@ def test_the_http_status_sums_up_all_outcomes(
 @pytest.mark.parametrize(
     ("statuses", "http_status"),
     [
-        ([Status.SUCCEEDED, Status.SKIPPED], 200),
+        ([Status.ACCEPTED, Status.SUCCEEDED, Status.DEFERRED], 200),
+        ([Status.SUCCEEDED, Status.SKIPPED], 207),
         ([Status.PARTIAL], 207),
-        ([Status.FAILED, Status.TIMED_OUT], 502),
-        ([Status.FAILED, Status.UNFINISHED], 207),
+        ([Status.FAILED, Status.TIMED_OUT], 207),
+        ([Status.FAILED, Status.UNFINISHED], 503),
+        ([Status.SUCCEEDED, Status.ALREADY_RUNNING], 503),
     ],
 )
 def test_each_combination_of_statuses_has_its_http_status(statuses: list[Status], http_status: int) -> None:
-    """Some copies failed is neither well nor failed."""
+    """What may be served later counts most, then what ended for good otherwise."""
     assert choose_status(statuses) == http_status
 
 

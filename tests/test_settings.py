@@ -46,7 +46,7 @@ def load(**more: str) -> Settings:
     return Settings.load({**ENOUGH, **more})
 
 
-def find_mistakes(environ: dict[str, str], **platform: bool) -> tuple[SettingMistake, ...]:
+def find_mistakes(environ: dict[str, str], **platform: Any) -> tuple[SettingMistake, ...]:
     """The mistakes in these variables; each says what to do, and names what is set or required."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(environ, **platform)
@@ -79,6 +79,8 @@ def test_little_has_to_be_set() -> None:
         "vaults": (),
         "allowed_vaults": (),
         "wait_seconds": 0,
+        "defer_to": None,
+        "functiongraph_endpoint": None,
         "look_first": True,
         "max_attempts": 5,
         "request_timeout_seconds": 10,

@@ -3,12 +3,18 @@ locals {
   zip          = coalesce(var.zip, "${path.module}/../../dist/cbr-sync-functiongraph-x86_64.zip")
   project_name = coalesce(var.project_name, var.region)
 
+  # The second function waits for what the first one could not serve, and hands on to itself. So its URN is needed
+  # before it is there.
+  later_name = "${var.name}-later"
+  later_urn  = "urn:fss:${var.region}:${var.project_id}:function:default:${local.later_name}"
+
   settings = {
     for name, value in {
       CBR_SYNC_REGION               = var.region
       CBR_SYNC_VAULTS               = var.vaults
       CBR_SYNC_ALLOWED_VAULTS       = var.allowed_vaults
       CBR_SYNC_WAIT_SECONDS         = tostring(var.wait_seconds)
+      CBR_SYNC_DEFER_TO             = local.later_urn
       CBR_SYNC_SMN_TOPIC_URN        = var.outcome_topic_urn
       CBR_SYNC_NOTIFY               = var.notify
       CBR_SYNC_EVENTGRID_CHANNEL_ID = var.eventgrid_channel_id
@@ -24,10 +30,11 @@ locals {
     } : name => value if value != ""
   }
 
-  # The least that it needs: to sync; to look first and to follow; to find vaults; to tell of it.
+  # The least that it needs: to sync; to look first and to follow; to find vaults; to tell of it; to hand on.
   actions = concat(
     ["cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"],
     ["smn:topic:publish", "smn:topic:list"],
+    ["functiongraph:function:invoke", "functiongraph:function:invokeAsync"],
     var.eventgrid_channel_id == "" ? [] : ["eg:channels:putEvents"],
   )
 

@@ -61,6 +61,48 @@ resource "huaweicloud_fgs_function" "this" {
   log_stream_name = huaweicloud_lts_stream.this.stream_name
 }
 
+# What the first function could not serve is handed on to this one: it waits for the older sync for up to an hour, and
+# then hands on to itself. It has no trigger; a webhook has to be answered by the first one.
+resource "huaweicloud_fgs_function" "later" {
+  name                  = local.later_name
+  description           = "Waits for syncs that run, then serves the triggers that came meanwhile"
+  app                   = "default"
+  functiongraph_version = "v2"
+  runtime               = "Python3.12"
+  handler               = "index.handler"
+  initializer_handler   = "index.initializer"
+  initializer_timeout   = 30
+  memory_size           = var.memory_size
+  timeout               = 3600
+  max_instance_num      = "5"
+
+  code_type     = "zip"
+  code_filename = basename(local.zip)
+  func_code     = filebase64(local.zip)
+
+  agency              = huaweicloud_identity_agency.this.name
+  user_data           = jsonencode(local.settings)
+  encrypted_user_data = length(local.encrypted_settings) == 0 ? null : jsonencode(local.encrypted_settings)
+
+  enable_lts_log  = true
+  log_group_id    = huaweicloud_lts_group.this.id
+  log_group_name  = huaweicloud_lts_group.this.group_name
+  log_stream_id   = huaweicloud_lts_stream.this.id
+  log_stream_name = huaweicloud_lts_stream.this.stream_name
+}
+
+# Invocations beyond five instances wait for one that ends, for a day at most.
+resource "huaweicloud_fgs_async_invoke_configuration" "later" {
+  function_urn                   = huaweicloud_fgs_function.later.urn
+  max_async_event_age_in_seconds = 86400
+  max_async_retry_attempts       = 2
+
+  on_failure {
+    destination = "SMN"
+    param       = jsonencode({ topic_urn = huaweicloud_smn_topic.failures.topic_urn })
+  }
+}
+
 # The provider ignores status when it makes a trigger: it is live after the first apply, whatever stands here.
 # Only its status can be changed later, so another schedule makes another trigger; and the service returns more keys
 # than it was given, which are no difference.

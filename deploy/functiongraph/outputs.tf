@@ -3,6 +3,11 @@ output "function_urn" {
   value       = huaweicloud_fgs_function.this.urn
 }
 
+output "later_function_urn" {
+  description = "The second function, which waits for what the first one could not serve"
+  value       = huaweicloud_fgs_function.later.urn
+}
+
 output "failure_topic_urn" {
   description = "The SMN topic that is told of events that were given up"
   value       = huaweicloud_smn_topic.failures.topic_urn

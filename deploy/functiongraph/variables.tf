@@ -14,8 +14,18 @@ variable "project_name" {
   default     = null
 }
 
+variable "project_id" {
+  description = "The id of that project; the console's page My Credentials lists it"
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9A-Za-z]{1,64}$", var.project_id))
+    error_message = "A project id: 32 hexadecimal digits."
+  }
+}
+
 variable "name" {
-  description = "The name of the function, and the beginning of all other names"
+  description = "The name of the function, and the beginning of all other names, the second function's too"
   type        = string
   default     = "cbr-sync"
 

@@ -69,6 +69,7 @@ class LambdaAdapter:
         transport: httpx.BaseTransport | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_result: Callable[[RunResult], None] = lambda _: None,
+        is_replay: bool = False,
     ) -> None:
         """Prepare an instance.
 
@@ -78,12 +79,14 @@ class LambdaAdapter:
             transport: Answers all requests in place of the network.
             on_progress: Called with each vault's progress, from several threads.
             on_result: Called with the result of each run before it is emitted.
+            is_replay: Whether events are dead-lettered ones, which an operator delivers again.
         """
         self._environ = environ
         self._clock = clock or Clock()
         self._transport = transport
         self._on_progress = on_progress
         self._on_result = on_result
+        self._is_replay = is_replay
         self._is_cold = True
 
     def close(self) -> None:
@@ -107,6 +110,7 @@ class LambdaAdapter:
             read_platform_values=self._read_platform_values,
             logger=self._logger,
             on_result=report_result,
+            is_replay=self._is_replay,
         )
         try:
             return handle(event, run_context)
@@ -120,7 +124,7 @@ class LambdaAdapter:
     @cached_property
     def _app(self) -> App:
         return App(
-            Settings.load(self._environ),
+            Settings.load(self._environ, defers_to="queue"),
             self._environ,
             self._logger,
             clock=self._clock,

@@ -74,6 +74,7 @@ class FunctionGraphAdapter:
         transport: httpx.BaseTransport | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         on_result: Callable[[RunResult], None] = lambda _: None,
+        is_replay: bool = False,
     ) -> None:
         """Prepare an instance; the arguments are those of the Lambda adapter."""
         self._environ = environ
@@ -81,6 +82,7 @@ class FunctionGraphAdapter:
         self._transport = transport
         self._on_progress = on_progress
         self._on_result = on_result
+        self._is_replay = is_replay
         self._app: App | None = None
 
     def initialize(self, context: FunctionGraphContext) -> None:
@@ -105,6 +107,8 @@ class FunctionGraphAdapter:
             read_platform_values=lambda: _read_platform_values(context),
             logger=make_logger(_add_user_data(self._environ, context)),
             on_result=self._on_result,
+            is_functiongraph=True,
+            is_replay=self._is_replay,
         )
         return handle(event, run_context)
 
@@ -116,6 +120,7 @@ class FunctionGraphAdapter:
                 environ,
                 credentials_given=values.credentials is not None,
                 project_id_given=values.project_id is not None,
+                defers_to="function",
             )
             self._app = App(
                 settings,

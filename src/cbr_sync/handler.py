@@ -28,11 +28,12 @@ def handle(event: object, context: Context) -> Reply:
     envelope, fields = find_envelope(event)
     with context.logger.append_context_keys(request_id=context.request_id, kind=envelope.kind):
         try:
-            run = Run(context)
+            run = Run(context, max_seconds=envelope.max_seconds)
             messages = envelope.read(fields, run)
             with run.pinged():
                 run.serve(messages, in_order=envelope.in_order(fields))
                 run.emit()
+                run.hand_on_again()
             return envelope.reply(run.result)
         except Exception as error:  # noqa: BLE001 - the envelope raises it again, but for webhooks
             return envelope.reply_to_error(error, context.logger)

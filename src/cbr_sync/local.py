@@ -136,6 +136,7 @@ def invoke(
     on_progress: Callable[[Progress], None] = lambda _: None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     log: TextIO | None = None,
+    is_replay: bool = False,
 ) -> InvokeResult:
     """Handle an event in a fresh instance, through the platform's entry point.
 
@@ -148,6 +149,7 @@ def invoke(
         on_progress: Called with each vault's progress, from several threads.
         timeout_seconds: When the platform would end the run.
         log: Where the log goes; stderr, if left out.
+        is_replay: Whether the event is a dead-lettered one, which an operator delivers again.
     """
     envelope, _ = find_envelope(event)
     context = LocalLambdaContext(timeout_seconds)
@@ -155,7 +157,12 @@ def invoke(
     environ = {"POWERTOOLS_METRICS_DISABLED": "true", **environ}
     results: list[RunResult] = []
     adapter = _find_adapter(platform)(
-        environ, clock=clock, transport=transport, on_progress=on_progress, on_result=results.append
+        environ,
+        clock=clock,
+        transport=transport,
+        on_progress=on_progress,
+        on_result=results.append,
+        is_replay=is_replay,
     )
     reply, failure = None, None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, TypeGuard
+from typing import Annotated, NamedTuple, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -85,7 +85,8 @@ class Kind(StrEnum):
 class Status(StrEnum):
     """How one sync went.
 
-    ``failed`` is final; ``unfinished`` means that retrying may help. The words of an operation's end
+    ``failed`` is final; ``unfinished`` means that retrying may help; ``deferred`` is handed on, and served
+    later. The words of an operation's end
     follow the API's states: success (``succeeded``, or ``partial`` when some copies failed), skipped,
     timeout (``timed_out``).
     """
@@ -98,6 +99,7 @@ class Status(StrEnum):
     TIMED_OUT = "timed_out"
     FAILED = "failed"
     UNFINISHED = "unfinished"
+    DEFERRED = "deferred"
 
 
 # A sync that was made, and did not do what it was made for.
@@ -143,6 +145,20 @@ class Trigger(Frozen):
     kind: Kind
     id: str
     time: Timestamp | None = None
+
+
+class HandedOn(NamedTuple):
+    """How a trigger that was not served has been handed on.
+
+    Attributes:
+        trigger: The event that asked in the first place.
+        since: When its first run began to serve it.
+        times: How many times it has been handed on.
+    """
+
+    trigger: Trigger
+    since: datetime
+    times: int
 
 
 class Copies(Frozen):

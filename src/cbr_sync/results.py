@@ -8,8 +8,9 @@ from cbr_sync.errors import RetryableError
 from cbr_sync.models import Status
 
 if TYPE_CHECKING:
-    from cbr_sync.errors import ApiError, EventError
-    from cbr_sync.models import SyncOutcome, Trigger
+    from cbr_sync.defer import LeftMessage
+    from cbr_sync.errors import ApiError, CbrSyncError, EventError
+    from cbr_sync.models import HandedOn, SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
 
 
@@ -23,6 +24,10 @@ class MessageResult(NamedTuple):
         report: The report that it asked for.
         error: Why it could not be served as a whole.
         is_served: False where its turn did not come, since an earlier message of its queue is unfinished.
+        handed_on: How its trigger had been handed on before; None where it came by itself.
+        left: The messages that are still to be sent to hand on what is ``deferred`` in it.
+        defer_error: Why something could not be handed on.
+        is_given_up: Whether it has been handed on for long enough, so that nobody serves it any more.
     """
 
     trigger: Trigger
@@ -31,13 +36,30 @@ class MessageResult(NamedTuple):
     report: Report | None = None
     error: EventError | ApiError | None = None
     is_served: bool = True
+    handed_on: HandedOn | None = None
+    left: tuple[LeftMessage, ...] = ()
+    defer_error: CbrSyncError | None = None
+    is_given_up: bool = False
 
     @property
     def is_unfinished(self) -> bool:
         """Whether a later delivery of the message may do what is left."""
-        return isinstance(self.error, RetryableError) or any(
-            outcome.status is Status.UNFINISHED for outcome in self.outcomes
-        )
+        return self.defer_error is not None or isinstance(self.error, RetryableError) or bool(self.unfinished)
+
+    @property
+    def unfinished(self) -> list[SyncOutcome]:
+        """The outcomes of which a later delivery of the message may make something better."""
+        if self.is_given_up:
+            return []
+        statuses = {Status.UNFINISHED, Status.ALREADY_RUNNING} if self.defer_error else {Status.UNFINISHED}
+        return [outcome for outcome in self.outcomes if outcome.status in statuses]
+
+    @property
+    def repeated(self) -> list[SyncOutcome]:
+        """The outcomes that are handed on once more: they are logged, and sent to no sink again."""
+        if self.handed_on is None:
+            return []
+        return [outcome for outcome in self.outcomes if outcome.status is Status.DEFERRED]
 
     @property
     def is_handed_back(self) -> bool:
@@ -61,6 +83,16 @@ class RunResult:
         return [outcome for message in self.messages for outcome in message.outcomes]
 
     @property
+    def emitted_outcomes(self) -> list[SyncOutcome]:
+        """Those that sinks get: all but what is handed on once more."""
+        return [
+            outcome
+            for message in self.messages
+            for outcome in message.outcomes
+            if not (message.handed_on and outcome.status is Status.DEFERRED)
+        ]
+
+    @property
     def reports(self) -> list[Report]:
         """Every report."""
         return [message.report for message in self.messages if message.report]
@@ -69,6 +101,11 @@ class RunResult:
     def errors(self) -> list[tuple[Trigger, EventError | ApiError]]:
         """The triggers that could not be served as a whole, with the reason."""
         return [(message.trigger, message.error) for message in self.messages if message.error]
+
+    @property
+    def defer_errors(self) -> list[CbrSyncError]:
+        """Why something could not be handed on."""
+        return [message.defer_error for message in self.messages if message.defer_error]
 
     @property
     def rejected(self) -> list[tuple[Trigger, EventError | ApiError]]:

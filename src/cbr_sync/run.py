@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
 from cbr_sync.errors import ApiError, CbrSyncError, EventError, OutcomeUnknownError
-from cbr_sync.models import SyncParam, VaultSelector
+from cbr_sync.models import HandedOn, Kind, SyncParam, VaultSelector
 from cbr_sync.results import MessageResult, RunResult
 from cbr_sync.services import Services
+from cbr_sync.settings import is_same_queue
 from cbr_sync.sinks.messages import build_events
-from cbr_sync.sync import SyncTask
+from cbr_sync.sync import SyncTask, find_serving_time
 from cbr_sync.triggers.payload import ReportRequest, SyncRequest, parse_request
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Context(NamedTuple):
         read_platform_values: Reads what the platform hands over in this invocation.
         logger: The instance's logger.
         on_result: Called with the result before it is emitted.
+        is_functiongraph: Whether the platform is FunctionGraph.
+        is_replay: Whether the event is a dead-lettered one, which an operator delivers again.
     """
 
     request_id: str
@@ -52,6 +55,28 @@ class Context(NamedTuple):
     read_platform_values: Callable[[], PlatformValues]
     logger: Logger
     on_result: Callable[[RunResult], None] = lambda _: None
+    is_functiongraph: bool = False
+    is_replay: bool = False
+
+
+class Plan(NamedTuple):
+    """What a message asks for.
+
+    Attributes:
+        trigger: What asked in the first place.
+        began: When the trigger's first run began to serve it.
+        time: What began from here on serves it, once it has been handed on.
+        tasks: The syncs that it asks for.
+        report: The report that it asks for.
+        handed_on: How it had been handed on before; None where it came by itself.
+    """
+
+    trigger: Trigger
+    began: datetime
+    time: datetime
+    tasks: tuple[SyncTask, ...] = ()
+    report: ReportRequest | None = None
+    handed_on: HandedOn | None = None
 
 
 class Run:
@@ -64,14 +89,21 @@ class Run:
         result: What has been done so far.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, max_seconds: float = float("inf")) -> None:
+        """Begin.
+
+        Args:
+            context: What the entry point knows of the invocation.
+            max_seconds: How long it may take, whatever the platform allows.
+        """
         app = context.app()
         self.request_id = context.request_id
         self.settings: Settings = app.settings
         self.result = RunResult()
         self._app = app
-        self._on_result = context.on_result
-        self.services = Services(app, context.read_platform_values, context.remaining_seconds)
+        self._context = context
+        remaining_seconds = min(context.remaining_seconds, max_seconds)
+        self.services = Services(app, context.read_platform_values, remaining_seconds)
 
     @property
     def webhook_secrets(self) -> list[bytes]:
@@ -113,8 +145,7 @@ class Run:
             EventError: The payload cannot be read, or no vault matches.
             ApiError: The vaults cannot be listed.
         """
-        plan = self._plan(message)
-        return plan if isinstance(plan, list) else []
+        return [*self._plan(message).tasks]
 
     def emit(self) -> None:
         """Hand the result to every sink, once for a run.
@@ -122,16 +153,34 @@ class Run:
         Raises:
             SinkError: A sink did not accept everything, after all were tried.
         """
-        self._on_result(self.result)
+        self._context.on_result(self.result)
         events = build_events(self.result, self.request_id, self.services.source, self.now())
         self.services.emit([*events])
+
+    def hand_on_again(self) -> None:
+        """Hand on what was handed on before and is still not served.
+
+        It comes after all else: a run that fails is delivered again, and would hand the same on twice.
+        """
+        messages = self.result.messages
+        messages[:] = [
+            self.services.deferrer.hand_on(message) if message.left else message for message in messages
+        ]
+        self.services.log([outcome for message in messages for outcome in message.repeated])
 
     def _serve_together(self, messages: Sequence[Message]) -> list[MessageResult]:
         """Serve these messages in one go: all their syncs, then their reports, which may not delay a sync."""
         plans = [self._attempt(partial(self._plan, message)) for message in messages]
-        tasks = [task for plan in plans if isinstance(plan, list) for task in plan]
-        outcomes = iter(self.services.sync(tasks))
+        tasks = [task for plan in plans if isinstance(plan, Plan) for task in plan.tasks]
+        outcomes = iter(self.services.sync(tasks, until_served=self._is_waiting(messages, plans)))
         return [self._finish(message, plan, outcomes) for message, plan in zip(messages, plans, strict=True)]
+
+    def _is_waiting(self, messages: Sequence[Message], plans: Sequence[Plan | EventError | ApiError]) -> bool:
+        """Return whether this is the second function on FunctionGraph, which waits while its time lasts."""
+        is_handed_on = any(isinstance(plan, Plan) and plan.handed_on is not None for plan in plans)
+        is_invoked = all(message.trigger.kind is Kind.DIRECT for message in messages)
+        is_deployed = self._context.is_functiongraph and not self._context.is_replay
+        return is_handed_on and is_invoked and is_deployed
 
     def _attempt(self, action: Callable[[], T]) -> T | EventError | ApiError:
         """Return what *action* returns, or why it fails: one message must not take the others with it.
@@ -149,53 +198,76 @@ class Run:
             self._app.logger.exception("unexpected error in a message")
             return OutcomeUnknownError("CbrSync.UnexpectedError", type(error).__name__)
 
-    def _plan(self, message: Message) -> list[SyncTask] | ReportRequest:
+    def _plan(self, message: Message) -> Plan:
         """Return the syncs that a message asks for, or its report.
 
         Raises:
             EventError: The payload cannot be read, or no vault matches.
             ApiError: The vaults cannot be listed.
         """
-        request = parse_request(message, self.settings)
+        request = parse_request(message, self.settings, may_be_handed_on=self._may_be_handed_on(message))
+        now, handed_on = self.now(), request.handed_on
+        if handed_on:
+            plan = Plan(handed_on.trigger, handed_on.since, request.time or now, handed_on=handed_on)
+        else:
+            trigger = message.settle_trigger(request.time, now)
+            plan = Plan(trigger, now, find_serving_time(trigger, now) or now)
         match request:
             case SyncRequest():
-                return self._plan_syncs(request, message.settle_trigger(request.time, self.now()))
+                return plan._replace(tasks=tuple(self._plan_syncs(request, plan)))
             case ReportRequest():
-                return request
+                return plan._replace(report=request)
             case _:
                 assert_never(request)
 
-    def _plan_syncs(self, request: SyncRequest, trigger: Trigger) -> list[SyncTask]:
+    def _may_be_handed_on(self, message: Message) -> bool:
+        """Return whether a message comes from where this function hands on to, or from an operator."""
+        if message.queue_arn:
+            queue_url = self.settings.defer_to
+            is_ours = queue_url is not None and is_same_queue(queue_url, message.queue_arn)
+        else:
+            is_ours = self._context.is_functiongraph and message.trigger.kind is Kind.DIRECT
+        return is_ours or self._context.is_replay
+
+    def _plan_syncs(self, request: SyncRequest, plan: Plan) -> Iterator[SyncTask]:
+        since = plan.time if plan.handed_on else None
         if isinstance(request.vaults, tuple):
-            return [SyncTask(param, trigger) for param in request.vaults]
-        return [
-            SyncTask(
-                SyncParam(vault_id=vault.id, auto_trigger=request.auto_trigger),
-                trigger,
-                vault.name,
-                None
-                if vault.is_available
-                else f"the vault {vault.name} is {vault.billing.status}, not available",
-            )
-            for vault in self._find_vaults(request.vaults, "sync")
-        ]
+            for param in request.vaults:
+                yield SyncTask(param, plan.trigger, since=since)
+            return
+        for vault in self._find_vaults(request.vaults, "sync"):
+            param = SyncParam(vault_id=vault.id, auto_trigger=request.auto_trigger)
+            why = f"the vault {vault.name} is {vault.billing.status}, not available"
+            yield SyncTask(param, plan.trigger, vault.name, None if vault.is_available else why, since)
 
     def _finish(
-        self,
-        message: Message,
-        plan: list[SyncTask] | ReportRequest | EventError | ApiError,
-        outcomes: Iterator[SyncOutcome],
+        self, message: Message, plan: Plan | EventError | ApiError, outcomes: Iterator[SyncOutcome]
     ) -> MessageResult:
         """Return the result of a message, with its share of the outcomes, or with its report."""
         result = MessageResult(message.trigger, message.id)
-        if isinstance(plan, list):
-            return result._replace(outcomes=tuple(islice(outcomes, len(plan))))
-        if not isinstance(plan, ReportRequest):
+        if not isinstance(plan, Plan):
             return result._replace(error=plan)
-        report = self._attempt(partial(self._report, plan, message.trigger))
-        if isinstance(report, (EventError, ApiError)):
-            return result._replace(error=report)
-        return result._replace(report=report)
+        result = result._replace(
+            trigger=plan.trigger,
+            outcomes=tuple(islice(outcomes, len(plan.tasks))),
+            handed_on=plan.handed_on,
+        )
+        if plan.report:
+            report = self._attempt(partial(self._report, plan.report, plan.trigger))
+            if isinstance(report, (EventError, ApiError)):
+                result = result._replace(error=report)
+            else:
+                result = result._replace(report=report)
+        return self._defer(plan, result)
+
+    def _defer(self, plan: Plan, result: MessageResult) -> MessageResult:
+        """Mark what is not served as deferred; hand it on at once if that is the first time."""
+        if not self.settings.defer_to:
+            return result
+        origin = plan.handed_on or HandedOn(plan.trigger, plan.began, times=0)
+        request = _build_report_payload(plan.report) if plan.report else None
+        result = self.services.deferrer.mark_left(result, origin, plan.time, request)
+        return result if plan.handed_on else self.services.deferrer.hand_on(result)
 
     def _report(self, request: ReportRequest, trigger: Trigger) -> Report:
         report = self.services.report(
@@ -218,6 +290,14 @@ class Run:
         if not found:
             raise _build_no_vault_error(wanted, purpose)
         return found
+
+
+def _build_report_payload(request: ReportRequest) -> dict[str, Any]:
+    """Return the payload that asks for a report; without ``vaults`` its trigger's kind decides on which."""
+    options = request.options.model_dump(mode="json", exclude_unset=True)
+    if isinstance(request.vaults, tuple):
+        return {"report": options}
+    return {"report": options, "vaults": request.vaults.model_dump(mode="json", exclude_unset=True)}
 
 
 def _build_no_vault_error(wanted: tuple[str, ...] | VaultSelector, purpose: str) -> EventError:

@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cbr_sync.credentials import find_credentials
+from cbr_sync.defer import (
+    DEFERRABLE,
+    MAX_VAULTS_IN_INVOKE,
+    MAX_VAULTS_IN_QUEUE,
+    Deferrer,
+    FunctionDestination,
+    QueueDestination,
+)
 from cbr_sync.errors import ApiError, SettingsError, SinkError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import ProjectClient, SignedClient
 from cbr_sync.huawei.clock import ApiClock
-from cbr_sync.huawei.endpoints import find_cbr_endpoint, find_iam_endpoint
+from cbr_sync.huawei.endpoints import (
+    build_function_url,
+    find_cbr_endpoint,
+    find_iam_endpoint,
+    parse_function_urn,
+)
 from cbr_sync.retry import Throttle
+from cbr_sync.settings import is_function_urn
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
 from cbr_sync.sinks.messages import build_outcome_event
@@ -26,6 +40,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.app import App
     from cbr_sync.credentials import Credentials, PlatformValues
+    from cbr_sync.defer import Destination
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import SyncOutcome, Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
@@ -35,6 +50,8 @@ if TYPE_CHECKING:
 
 # Kept back from syncing and following, to emit what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
+# The second function on FunctionGraph asks so often whether what it waits for can be served, in seconds.
+WAIT_SECONDS = 30.0
 
 
 class Services:
@@ -61,6 +78,8 @@ class Services:
         self._end = app.clock.monotonic() + remaining_seconds
         reserve = min(EMIT_SECONDS, remaining_seconds / 5)
         self._work_deadline = self._end - reserve
+        # Half of the time that is kept back is for handing on, the rest for sinks.
+        self._defer_deadline = self._end - reserve / 2
         self._emit_deadline = self._end - reserve / 10
         self._throttle = Throttle(app.clock)
         self._api_clock = ApiClock(app.logger)
@@ -101,12 +120,30 @@ class Services:
         reporter = Reporter(cbr=self.cbr, retry=retry, now=app.clock.now, logger=app.logger)
         return reporter.report(vaults, options, trigger)
 
-    def sync(self, tasks: Sequence[SyncTask]) -> list[SyncOutcome]:
+    def sync(self, tasks: Sequence[SyncTask], *, until_served: bool = False) -> list[SyncOutcome]:
         """Return one outcome for each task, in their order.
+
+        Args:
+            tasks: What is to be synced.
+            until_served: Whether what cannot be served yet is tried again as long as the time lasts.
 
         Raises:
             SettingsError: There are no credentials.
         """
+        outcomes = self._sync_once(tasks)
+        clock = self.app.clock
+        while until_served and clock.remaining_seconds(self._work_deadline) > 2 * WAIT_SECONDS:
+            left = [number for number, outcome in enumerate(outcomes) if outcome.status in DEFERRABLE]
+            if not left:
+                break
+            clock.sleep(WAIT_SECONDS)
+            for number, outcome in zip(
+                left, self._sync_once([tasks[number] for number in left]), strict=True
+            ):
+                outcomes[number] = outcome
+        return outcomes
+
+    def _sync_once(self, tasks: Sequence[SyncTask]) -> list[SyncOutcome]:
         if not tasks:
             return []
         app, settings = self.app, self.app.settings
@@ -125,12 +162,61 @@ class Services:
             check_duplicates=settings.look_first,
             wait_seconds=settings.wait_seconds,
             on_progress=app.on_progress,
-            on_outcome=self._log_outcome,
+            on_outcome=self._log_known,
         )
         return syncer.sync_all(tasks)
 
-    def _log_outcome(self, outcome: SyncOutcome) -> None:
-        self.log_sink.emit([build_outcome_event(outcome, self.source)], self._end)
+    def _log_known(self, outcome: SyncOutcome) -> None:
+        """Log an outcome as soon as it is known, unless it is not the last word: what is left is handed on.
+
+        A run that is killed before that has lost nothing: its platform delivers the event again.
+        """
+        if not (self.app.settings.defer_to and outcome.status in DEFERRABLE):
+            self.log([outcome])
+
+    def log(self, outcomes: Sequence[SyncOutcome]) -> None:
+        """Write outcomes to the log, and nowhere else."""
+        self.log_sink.emit([build_outcome_event(one, self.source) for one in outcomes], self._end)
+
+    @cached_property
+    def deferrer(self) -> Deferrer:
+        """Hands on to where CBR_SYNC_DEFER_TO says."""
+        app = self.app
+        is_function = is_function_urn(app.settings.defer_to or "")
+        return Deferrer(
+            self._open_function if is_function else self._open_queue,
+            max_vaults=MAX_VAULTS_IN_INVOKE if is_function else MAX_VAULTS_IN_QUEUE,
+            now=app.clock.now,
+            deadline=self._defer_deadline,
+            logger=app.logger,
+        )
+
+    def _open_queue(self) -> Destination:
+        """Return the queue that triggers this function.
+
+        Raises:
+            SettingsError: The keys of AWS are missing.
+        """
+        from cbr_sync.aws.sqs import build_sqs_client  # noqa: PLC0415 - only where something is handed on
+
+        app, queue_url = self.app, self.app.settings.defer_to or ""
+        return QueueDestination(
+            build_sqs_client(app.http, queue_url, app.environ, app.clock.now),
+            queue_url,
+            retrier=app.retrier,
+            request_timeout_seconds=app.settings.request_timeout_seconds,
+        )
+
+    def _open_function(self) -> Destination:
+        """Return the second function.
+
+        Raises:
+            SinkError: There are no credentials.
+        """
+        settings = self.app.settings
+        function = parse_function_urn(settings.defer_to or "")
+        project = self.build_project_client(function.project_id)
+        return FunctionDestination(project, build_function_url(settings, function))
 
     def emit(self, events: Sequence[CloudEvent]) -> None:
         """Hand the events to the log, and to every sink that is on.

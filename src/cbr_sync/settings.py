@@ -37,6 +37,7 @@ AWS_TOKEN_NAME = "AWS_SESSION_TOKEN"  # noqa: S105 - a name
 SECRET_NAMES = (*KEY_NAMES[0], TOKEN_NAME, *KEY_NAMES[1], *AWS_KEY_NAMES, AWS_TOKEN_NAME)
 _PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"
 _QUEUE_NAME = "CBR_SYNC_SQS_QUEUE_URL"
+_DEFER_NAME = "CBR_SYNC_DEFER_TO"
 _AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _AWS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
 _PROXY_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -58,6 +59,11 @@ _QUEUE_REGION = re.compile(
 # Source: LocalStack's documentation of SQS, "Queue URLs", strategy "path".
 _LOCALSTACK_REGION = re.compile(r"/queue/([a-z0-9-]+)/[0-9]+/")
 _KEY = re.compile(r"[\x21-\x7e]+")
+# Source: FunctionGraph User Guide, "URN": package, name, and perhaps a version or an alias.
+_FUNCTION_URN = re.compile(
+    r"urn:fss:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[0-9A-Za-z]{1,64}:function"
+    r":[0-9A-Za-z_-]{1,80}:[A-Za-z][0-9A-Za-z_-]{0,59}(?::[0-9A-Za-z_.!-]{1,64})?"
+)
 
 
 def _split_list(value: object) -> object:
@@ -123,6 +129,20 @@ def parse_queue_url(value: object) -> str:
     return url.geturl()
 
 
+def is_function_urn(text: str) -> bool:
+    """Return whether this is the URN of a function of FunctionGraph rather than the URL of a queue."""
+    return text.startswith("urn:")
+
+
+def _parse_destination(value: object) -> str:
+    text = str(value)
+    if not is_function_urn(text):
+        return parse_queue_url(text)
+    if not _FUNCTION_URN.fullmatch(text):
+        raise ValueError("not the URN of a function")
+    return text
+
+
 def _is_aws_endpoint(text: str) -> bool:
     try:
         url = _split_url(text, may_be_plain=_is_local)
@@ -174,6 +194,11 @@ _QUEUE_URL = (
     f"the URL of a queue, as in https://sqs.eu-west-1.amazonaws.com/123456789012/outcomes ({_PLAIN_HOSTS})"
 )
 
+_DESTINATION = (
+    "the URL of the standard queue that triggers this function, or the URN of a second function, as in "
+    "urn:fss:cn-north-4:<project id>:function:default:cbr-sync-later"
+)
+
 
 class Settings(BaseModel):
     """What the operator decided.
@@ -220,6 +245,12 @@ class Settings(BaseModel):
         le=86_400,
         allow_inf_nan=False,
         description="seconds from 0 to 86400",
+    )
+    defer_to: Annotated[str, BeforeValidator(_parse_destination)] | None = Field(
+        default=None, alias="CBR_SYNC_DEFER_TO", description=_DESTINATION
+    )
+    functiongraph_endpoint: Endpoint | None = Field(
+        default=None, alias="CBR_SYNC_FUNCTIONGRAPH_ENDPOINT", description=_ENDPOINT
     )
     look_first: bool = Field(default=True, alias="CBR_SYNC_LOOK_FIRST", description="true or false")
     request_timeout_seconds: float = Field(
@@ -276,7 +307,12 @@ class Settings(BaseModel):
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str], *, credentials_given: bool = False, project_id_given: bool = False
+        cls,
+        environ: Mapping[str, str],
+        *,
+        credentials_given: bool = False,
+        project_id_given: bool = False,
+        defers_to: Literal["queue", "function"] | None = None,
     ) -> Self:
         """Read the settings from these variables; an empty one is as good as unset.
 
@@ -284,6 +320,7 @@ class Settings(BaseModel):
             environ: The function's environment; what has nothing to do with cbr-sync may stand there too.
             credentials_given: Whether the platform hands over keys.
             project_id_given: Whether the platform hands over the project id.
+            defers_to: What the platform can hand on to; either, if left out.
 
         Returns:
             The settings, whole and checked.
@@ -301,11 +338,9 @@ class Settings(BaseModel):
             *_find_missing(environ, credentials_given=credentials_given, project_id_given=project_id_given),
             *blank,
             *_find_excluded_vaults(given),
+            *_find_destination_mistakes(given, defers_to),
+            *_find_queues_mistakes(given, environ),
         ]
-        if queue_url := given.get(_QUEUE_NAME):
-            # A wrong URL is among the rejected values already.
-            found = find_queue_mistakes(queue_url, environ)
-            mistakes += [mistake for mistake in found if mistake.name != _QUEUE_NAME]
         settings = None
         try:
             settings = cls.model_validate(given)
@@ -369,6 +404,19 @@ def find_queue_region(queue_url: str, environ: Mapping[str, str]) -> str | None:
     return next(filter(None, match.groups())) if match else _read_first(_AWS_REGION_NAMES, environ)[1] or None
 
 
+def is_same_queue(queue_url: str, queue_arn: str) -> bool:
+    """Return whether a URL and an ARN name one queue: by account, name and a region in the URL."""
+    _, _, _, region, account, name = (*queue_arn.split(":", 5), *[""] * 6)[:6]
+    return _split_queue_url(queue_url) in ((region, account, name), (None, account, name))
+
+
+def _split_queue_url(queue_url: str) -> tuple[str | None, str, str]:
+    """Return region, account and name of a queue; None for a region that its URL does not name."""
+    _, _, path = urlsplit(queue_url).path.rpartition("/queue/")
+    account, _, name = f"/{path}".rpartition("/")
+    return find_queue_region(queue_url, {}), account.rpartition("/")[2], name
+
+
 def find_queue_endpoint(queue_url: str, environ: Mapping[str, str]) -> str:
     """Return where the requests of a queue go: as the variables of AWS say, else to the queue's own host."""
     url = urlsplit(queue_url)
@@ -398,6 +446,55 @@ def find_queue_mistakes(
     if region is None:
         mistakes += _find_region_mistakes(environ, name)
     return mistakes
+
+
+def _find_queues_mistakes(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[SettingMistake]:
+    """Yield what keeps the queues from being used, each variable once; wrong URLs are found elsewhere."""
+    seen = {_QUEUE_NAME, _DEFER_NAME}
+    for name in (_QUEUE_NAME, _DEFER_NAME):
+        queue_url = given.get(name, "")
+        if not queue_url or is_function_urn(queue_url):
+            continue
+        for mistake in find_queue_mistakes(queue_url, environ, name):
+            if mistake.name not in seen:
+                seen.add(mistake.name)
+                yield mistake
+
+
+def _find_destination_mistakes(
+    given: Mapping[str, str], defers_to: Literal["queue", "function"] | None
+) -> Iterator[SettingMistake]:
+    """Yield a mistake where what is handed on would be lost, or come back as something else."""
+    destination, results = given.get(_DEFER_NAME, ""), given.get(_QUEUE_NAME, "")
+    if is_function_urn(destination):
+        if defers_to == "queue":
+            remedy = "set it to the URL of the SQS queue that triggers this function"
+            yield SettingMistake(
+                _DEFER_NAME, "found the URN of a function, which Lambda cannot invoke", remedy
+            )
+        return
+    if destination and defers_to == "function":
+        remedy = "set it to the URN of a second function made from the same zip"
+        yield SettingMistake(
+            _DEFER_NAME, "found a queue, which triggers no function of FunctionGraph", remedy
+        )
+        return
+    if destination.endswith(".fifo"):
+        found = "found a FIFO queue, which cannot hold single messages back"
+        yield SettingMistake(_DEFER_NAME, found, "set it to the URL of a standard queue")
+    if destination and results and _are_same_queue(destination, results):
+        remedy = "set it to the queue that triggers this function"
+        variables = (_DEFER_NAME, _QUEUE_NAME)
+        found = f"found the queue of {_QUEUE_NAME}, whose messages start no sync"
+        yield SettingMistake(_DEFER_NAME, found, remedy, variables=variables)
+
+
+def _are_same_queue(one: str, other: str) -> bool:
+    try:
+        (one_region, *one_rest), (other_region, *other_rest) = _split_queue_url(one), _split_queue_url(other)
+    except ValueError:
+        return False
+    return one_rest == other_rest and (one_region == other_region or None in (one_region, other_region))
 
 
 def _find_aws_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[SettingMistake]:

@@ -69,12 +69,20 @@ class SyncTask(NamedTuple):
         trigger: What asked.
         vault_name: The vault's name, where it is known.
         unavailable: Why the vault cannot be synced as it is; None where it can.
+        since: What began from here on serves it; by the trigger's time, if left out.
     """
 
     param: SyncParam
     trigger: Trigger
     vault_name: str | None = None
     unavailable: str | None = None
+    since: datetime | None = None
+
+
+def find_serving_time(trigger: Trigger, now: datetime) -> datetime | None:
+    """Return from when on a sync serves a trigger; None where only one that its own run starts does."""
+    time = trigger.time
+    return time if time and now - time <= MAX_TRIGGER_AGE else None
 
 
 class Claim:
@@ -91,9 +99,8 @@ class Claim:
 
     def __init__(self, task: SyncTask, now: datetime) -> None:
         """Wait for an operation."""
-        time = task.trigger.time
         self.task = task
-        self.since = time if time and now - time <= MAX_TRIGGER_AGE else None
+        self.since = task.since or find_serving_time(task.trigger, now)
         self.operation_log_id: str | None = None
         self.log: OperationLog | None = None
         self.adopted = False

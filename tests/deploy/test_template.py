@@ -78,11 +78,13 @@ def test_the_settings_it_makes_are_right() -> None:
         "CBR_SYNC_ALLOWED_VAULTS": TEMPLATE["Parameters"]["AllowedVaults"]["Default"],
         "CBR_SYNC_SECRET_ID": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf",
         "CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-ResultQueue-Ab3",
+        "CBR_SYNC_DEFER_TO": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-WorkQueue-Cd4",
         "CBR_SYNC_PING_URL": TEMPLATE["Parameters"]["PingUrl"]["Default"],
     }
     assert variables.keys() == {n for n in FUNCTION["Environment"]["Variables"] if n.startswith("CBR_")}
     given_by_lambda = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
-    assert len(Settings.load({**variables, **given_by_lambda}).vaults) == 2
+    settings = Settings.load({**variables, **given_by_lambda}, defers_to="queue")
+    assert len(settings.vaults) == 2
 
 
 @pytest.mark.parametrize("statement", list(list_statements()), ids=lambda statement: str(statement["Action"]))
@@ -169,6 +171,16 @@ def test_a_message_comes_back_only_when_its_batch_is_over() -> None:
     )
     assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["WorkDeadLetterQueue", "Arn"]}
     assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+
+
+def test_what_is_not_served_is_handed_on_to_the_work_queue() -> None:
+    """The queue triggers the function, which may send to it; Lambda does not take that for a loop."""
+    assert FUNCTION["Environment"]["Variables"]["CBR_SYNC_DEFER_TO"] == {"Ref": "WorkQueue"}
+    assert WORK["Queue"] == {"Fn::GetAtt": ["WorkQueue", "Arn"]}
+    assert "FifoQueue" not in RESOURCES["WorkQueue"]["Properties"]
+    assert FUNCTION["RecursiveLoop"] == "Allow"
+    sending = [one["Resource"] for one in list_statements() if one["Action"] == "sqs:SendMessage"]
+    assert any({"Fn::GetAtt": ["WorkQueue", "Arn"]} in resources for resources in sending)
 
 
 def test_only_what_failed_in_a_batch_comes_back() -> None:

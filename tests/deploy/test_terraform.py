@@ -72,7 +72,8 @@ def list_blocks(kind: str) -> Iterator[tuple[str, Any]]:
 RESOURCES = [
     (kind, name.strip('"'), body) for kind, named in list_blocks("resource") for name, body in named.items()
 ]
-FUNCTION = next(body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_function")
+FUNCTION, LATER = (body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_function")
+PROJECT_ID = "f841e01fd2b14e7fa41b6ae7aa6b0594"
 VARIABLES = list(list_blocks("variable"))
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
 
@@ -134,12 +135,35 @@ def test_secrets_are_neither_shown_nor_stored_in_the_clear() -> None:
 
 def test_an_event_that_was_given_up_is_reported() -> None:
     """Without this, FunctionGraph neither repeats nor reports it."""
-    (body,) = (body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration")
-    assert 1 <= body["max_async_retry_attempts"] <= 3
-    assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400
-    (on_failure,) = body["on_failure"]
-    assert on_failure["destination"] == '"SMN"'
-    assert "huaweicloud_smn_topic.failures" in on_failure["param"]
+    bodies = [body for kind, _, body in RESOURCES if kind == "huaweicloud_fgs_async_invoke_configuration"]
+    of = {body["function_urn"]: body for body in bodies}
+    assert of.keys() == {f"${{huaweicloud_fgs_function.{name}.urn}}" for name in ("this", "later")}
+    for body in bodies:
+        assert 1 <= body["max_async_retry_attempts"] <= 3
+        assert 60 <= body["max_async_event_age_in_seconds"] <= 86_400
+        (on_failure,) = body["on_failure"]
+        assert on_failure["destination"] == '"SMN"'
+        assert "huaweicloud_smn_topic.failures" in on_failure["param"]
+    later = of["${huaweicloud_fgs_function.later.urn}"]
+    assert later["max_async_event_age_in_seconds"] == 86_400, "what is handed on waits for a day"
+
+
+def test_the_second_function_waits_an_hour() -> None:
+    """All else, the code and the settings too, is that of the first."""
+    own = {"name", "description", "timeout", "max_instance_num"}
+    assert {key: value for key, value in LATER.items() if key not in own} == {
+        key: value for key, value in FUNCTION.items() if key not in own
+    }
+    assert (LATER["timeout"], LATER["max_instance_num"]) == (3600, '"5"')
+
+
+def test_the_function_hands_on_to_the_second_one(tmp_path: Path) -> None:
+    """By its URN, which is known before it is made."""
+    computed = compute_locals(tmp_path, name="sync")
+    urn = f"urn:fss:cn-north-4:{PROJECT_ID}:function:default:sync-later"
+    assert computed["settings"]["CBR_SYNC_DEFER_TO"] == urn
+    assert LATER["name"] == "${local.later_name}"
+    assert computed["later_name"] == "sync-later"
 
 
 def test_no_trigger_is_made_with_a_status() -> None:
@@ -164,12 +188,14 @@ def compute_locals(tmp_path: Path, **variables: str) -> dict[str, Any]:
         "webhook",
         "triggers",
         "project_name",
+        "later_name",
     )
     # Only what is asked for is computed, so the variables are asked for too: that checks them.
     asked = [f"{name} = local.{name}" for name in names] + [
         f"var_{name} = var.{name}" for name, _ in VARIABLES
     ]
-    arguments = [f"-var={name}={value}" for name, value in {"region": "cn-north-4", **variables}.items()]
+    given = {"region": "cn-north-4", "project_id": PROJECT_ID, **variables}
+    arguments = [f"-var={name}={value}" for name, value in given.items()]
     done = subprocess.run(
         [terraform, "console", *arguments],
         cwd=tmp_path,
@@ -188,7 +214,11 @@ def compute_locals(tmp_path: Path, **variables: str) -> dict[str, Any]:
 def test_the_settings_start_the_function(tmp_path: Path) -> None:
     """As a first deployment leaves them, and with all that can be set."""
     first = compute_locals(tmp_path, webhook_secret=secret_text())
-    given = {"credentials_given": True, "project_id_given": True}
+    given: dict[str, Any] = {
+        "credentials_given": True,
+        "project_id_given": True,
+        "defers_to": "function",
+    }
     assert Settings.load({**first["settings"], **first["encrypted_settings"]}, **given).vaults == ("hybrid",)
     more = compute_locals(
         tmp_path,
@@ -212,8 +242,9 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
 
 
 def test_the_permissions_are_the_least(tmp_path: Path) -> None:
-    """To sync, to find vaults and operations, to publish; EventGrid's only where there is a channel."""
+    """To sync, to find vaults and operations, to hand on, to publish; EventGrid's only with a channel."""
     least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"}
+    least |= {"functiongraph:function:invoke", "functiongraph:function:invokeAsync"}
     topics = {"smn:topic:publish", "smn:topic:list"}
     assert set(compute_locals(tmp_path)["actions"]) == least | topics
     with_channel = compute_locals(tmp_path, eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f")

@@ -39,6 +39,14 @@ class Topic(NamedTuple):
     project_id: str
 
 
+class Function(NamedTuple):
+    """A function of FunctionGraph: its URN, and the region and the project in it."""
+
+    urn: str
+    region: str
+    project_id: str
+
+
 def find_cbr_endpoint(settings: Settings) -> str:
     """Return where CBR answers: as set, or the region's host."""
     return settings.endpoint or _build_endpoint("cbr", settings.region)
@@ -71,6 +79,21 @@ def build_topic_url(settings: Settings, topic: Topic) -> str:
     """
     endpoint = settings.smn_endpoint or _build_endpoint("smn", topic.region)
     return f"{endpoint}/v2/{topic.project_id}/notifications/topics/{quote(topic.urn, safe='')}"
+
+
+def parse_function_urn(urn: str) -> Function:
+    """Return the function of a URN, as in ``urn:fss:cn-north-4:<project id>:function:default:later``."""
+    region, project_id = urn.split(":")[2:4]
+    return Function(urn, region, project_id)
+
+
+def build_function_url(settings: Settings, function: Function) -> str:
+    """Return the URL of a function in FunctionGraph's API, at its own region and project.
+
+    Source: FunctionGraph API reference, "Executing a Function Asynchronously".
+    """
+    endpoint = settings.functiongraph_endpoint or _build_endpoint("functiongraph", function.region)
+    return f"{endpoint}/v2/{function.project_id}/fgs/functions/{quote(function.urn, safe='')}"
 
 
 def _build_endpoint(service: str, region: str | None) -> str:

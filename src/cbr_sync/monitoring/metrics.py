@@ -54,7 +54,10 @@ class RunMetrics:
     def count(self, result: RunResult) -> None:
         """Count the result of a run; of several reports the worst numbers count."""
         outcomes, reports = result.outcomes, result.reports
-        if any(outcome.trigger.kind in _SELF_TRIGGERED for outcome in outcomes):
+        own = [
+            outcome for message in result.messages if not message.handed_on for outcome in message.outcomes
+        ]
+        if any(outcome.trigger.kind in _SELF_TRIGGERED for outcome in own):
             self._counts[SCHEDULED_RUNS] = 1
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1

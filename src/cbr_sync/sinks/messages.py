@@ -32,7 +32,7 @@ REPORT = "cbr-sync.report.v1"
 MAX_BYTES = 64_000
 WORST_FIRST = (
     *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
-    *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.ACCEPTED, Status.SUCCEEDED),
+    *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.DEFERRED, Status.ACCEPTED, Status.SUCCEEDED),
 )
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
 # A vault that is not available is skipped, and so is a sync that the API accepted and never ran.
@@ -81,7 +81,7 @@ def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> 
         source: The CloudEvents source.
         now: The time of what has no time of its own.
     """
-    outcomes, rejected = result.outcomes, result.rejected
+    outcomes, rejected = result.emitted_outcomes, result.rejected
     if len({outcome.vault_id for outcome in outcomes}) > 1:
         yield build_run_finished_event(run_id, outcomes, len(rejected), source, now)
     for outcome in outcomes:

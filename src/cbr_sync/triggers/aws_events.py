@@ -104,7 +104,13 @@ def read_sqs(event: Event) -> Iterable[RawMessage]:
         time = int(sent) if sent.isdecimal() else None
         message = as_object(record)
         payload = _unwrap_body(message.get("body"))
-        yield RawMessage(get_text(message, "messageId"), time, payload, platform_time=time)
+        yield RawMessage(
+            get_text(message, "messageId"),
+            time,
+            payload,
+            platform_time=time,
+            queue_arn=get_text(message, "eventSourceARN"),
+        )
 
 
 def _unwrap_body(body: object) -> object:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cbr_sync.errors import CbrSyncError, RetryableError, SyncUnfinished
-from cbr_sync.models import Status, Trigger
+from cbr_sync.models import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,12 +43,14 @@ class RawMessage(NamedTuple):
         time: Its own time, in whatever form the envelope has it.
         payload: What it asks for, not yet parsed.
         platform_time: When the platform got it, in the same forms; None where no platform says.
+        queue_arn: The queue of SQS that it lay in; empty where it came another way.
     """
 
     id: str
     time: object
     payload: object
     platform_time: object = None
+    queue_arn: str = ""
 
 
 class Message(NamedTuple):
@@ -59,12 +61,14 @@ class Message(NamedTuple):
         payload: Text, bytes or an object; not yet parsed.
         id: The platform's own id of the message; empty where it has none.
         platform_time: When the platform got it; None where no platform says.
+        queue_arn: The queue of SQS that it lay in; empty where it came another way.
     """
 
     trigger: Trigger
     payload: object
     id: str = ""
     platform_time: datetime | None = None
+    queue_arn: str = ""
 
     def settle_trigger(self, payload_time: datetime | None, now: datetime) -> Trigger:
         """Return the trigger with the time that counts.
@@ -108,7 +112,10 @@ class Envelope:
         name: What the form is called in messages to people.
         kind: What its events are.
         platform: The only cloud that sends it; None where both do.
+        max_seconds: Within how many seconds its sender has to get the reply.
     """
+
+    max_seconds = float("inf")
 
     def __init__(
         self,
@@ -142,6 +149,7 @@ class Envelope:
                 raw.payload,
                 raw.id,
                 parse_moment(raw.platform_time),
+                raw.queue_arn,
             )
             for raw in self._read(event)
         ]
@@ -164,9 +172,10 @@ class Envelope:
             if isinstance(error, RetryableError):
                 raise SyncUnfinished(f"CBR cannot be asked now: {error}") from error
             raise error
-        if left := [one for one in result.outcomes if one.status is Status.UNFINISHED]:
+        if left := [outcome for message in result.messages for outcome in message.unfinished]:
             counts = f"{len(left)} of {len(result.outcomes)} syncs are unfinished"
-            raise SyncUnfinished(f"{counts}: {_list_names(left)}")
+            reasons = {f"; they could not be handed on: {error}" for error in result.defer_errors}
+            raise SyncUnfinished(f"{counts}: {_list_names(left)}{''.join(sorted(reasons))}")
         return reply
 
     def reply_to_error(self, error: Exception, logger: Logger) -> Reply:

@@ -6,11 +6,21 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from cbr_sync.errors import EventError, VaultNotAllowedError
-from cbr_sync.models import Kind, SyncParam, VaultId, VaultSelector
+from cbr_sync.models import HandedOn, Kind, SyncParam, Trigger, VaultId, VaultSelector
 from cbr_sync.settings import HYBRID
+from cbr_sync.triggers.base import MAX_ID_LENGTH
 from cbr_sync.triggers.envelopes import ENVELOPES
 from cbr_sync.validation import describe_value, explain, format_key
 
@@ -37,6 +47,14 @@ _EXPECTED_INSIDE = {
     "name": "a string of 64 characters at most",
     "tags": "an object of strings",
 }
+_EXPECTED_IN_HANDED_ON = {
+    "handed_on": "an object with kind, id, time, since and times",
+    "kind": "a kind of event such as timer",
+    "id": "a string of 256 characters at most",
+    "time": _EXPECTED["time"],
+    "since": _EXPECTED["time"],
+    "times": "a whole number from 1 on",
+}
 _EXPECTED_IN_REPORTS = {
     "report": 'an object such as {"max_age_hours": 26}',
     "vaults": _EXPECTED["vaults"],
@@ -53,11 +71,13 @@ class SyncRequest(NamedTuple):
         vaults: The vaults by their ids, or all hybrid ones that a selector matches.
         auto_trigger: For the vaults that the selector finds.
         time: When that happened which makes the sync necessary; None where the payload does not say.
+        handed_on: How the trigger has been handed on; None where it came by itself.
     """
 
     vaults: tuple[SyncParam, ...] | VaultSelector
     auto_trigger: bool = False
     time: datetime | None = None
+    handed_on: HandedOn | None = None
 
 
 class ReportRequest(NamedTuple):
@@ -66,17 +86,26 @@ class ReportRequest(NamedTuple):
     Attributes:
         options: How old a success may be, and how much history is wanted.
         vaults: The vaults by their ids, or all hybrid ones that a selector matches.
+        time: When a run first tried to make it, where it was handed on.
+        handed_on: How the trigger has been handed on; None where it came by itself.
     """
 
     options: ReportParam
     vaults: tuple[str, ...] | VaultSelector
+    time: datetime | None = None
+    handed_on: HandedOn | None = None
 
 
 Request = SyncRequest | ReportRequest
 
 
-def parse_request(message: Message, settings: Settings) -> Request:
+def parse_request(message: Message, settings: Settings, *, may_be_handed_on: bool = False) -> Request:
     """Return what a message asks for.
+
+    Args:
+        message: The message.
+        settings: The function's settings.
+        may_be_handed_on: Whether it came from where CBR_SYNC_DEFER_TO hands on to.
 
     Raises:
         EventError: Names the key, what was found and what was expected.
@@ -87,6 +116,12 @@ def parse_request(message: Message, settings: Settings) -> Request:
         found = describe_value(message.payload)
         raise EventError(f"found {found} as the event, expected an object; known: {_list_forms()}")
     payload = _decode(message.payload)
+    if "handed_on" in payload:
+        return _parse_handed_on(payload, settings, may_be_handed_on=may_be_handed_on)
+    return _parse_payload(payload, kind, settings)
+
+
+def _parse_payload(payload: Mapping[str, object], kind: Kind, settings: Settings) -> Request:
     is_self_triggered = kind in _SELF_TRIGGERED
     if payload == {}:
         return _build_default_request(kind, settings.vaults)
@@ -134,6 +169,19 @@ def _wrap_object(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
+class _HandedOnForm(_Form):
+    kind: Kind
+    id: Annotated[StrictStr, Field(max_length=MAX_ID_LENGTH)]
+    time: Annotated[datetime, BeforeValidator(_parse_time)] | None
+    since: Annotated[datetime, BeforeValidator(_parse_time)]
+    times: Annotated[StrictInt, Field(ge=1)]
+
+
+class _HandedOnMarksForm(_Form):
+    time: Annotated[datetime, BeforeValidator(_parse_time)]
+    handed_on: _HandedOnForm
+
+
 class _SyncForm(_TimedForm):
     sync: Annotated[list[_VaultForm], BeforeValidator(_wrap_object), Field(min_length=1)]
 
@@ -160,6 +208,30 @@ def _validate(
         mistakes = explain(error, expected)
         more = f"; and {len(mistakes) - _MAX_MISTAKES} more" if len(mistakes) > _MAX_MISTAKES else ""
         raise EventError("; ".join(mistakes[:_MAX_MISTAKES]) + more) from None
+
+
+def _parse_handed_on(
+    payload: Mapping[str, object], settings: Settings, *, may_be_handed_on: bool
+) -> SyncRequest | ReportRequest:
+    """Return what was handed on: by the kind of its first trigger, and with that trigger.
+
+    Raises:
+        EventError: It comes from elsewhere, where anybody could give himself out as another trigger.
+    """
+    if not may_be_handed_on:
+        raise EventError(
+            "found handed_on, expected it only from the queue that CBR_SYNC_DEFER_TO names, or as a direct "
+            "invoke on FunctionGraph; take it out"
+        )
+    given = {key: payload[key] for key in ("time", "handed_on") if key in payload}
+    marks = _validate(_HandedOnMarksForm, given, _EXPECTED_IN_HANDED_ON)
+    form = marks.handed_on
+    trigger = Trigger(kind=form.kind, id=form.id, time=form.time)
+    rest = {key: value for key, value in payload.items() if key not in given}
+    if rest.keys().isdisjoint({"sync", "report"}):
+        raise EventError("found handed_on without sync or report, expected one of them beside it")
+    request = _parse_payload(rest, form.kind, settings)
+    return request._replace(time=marks.time, handed_on=HandedOn(trigger, form.since, form.times))
 
 
 def _parse_report(payload: Mapping[str, object], default_vaults: Sequence[str]) -> ReportRequest:

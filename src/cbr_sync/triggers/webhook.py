@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cbr_sync.errors import ApiError, EventError, RetryableError, VaultNotAllowedError, WebhookRefusedError
+from cbr_sync.errors import (
+    ApiError,
+    EventError,
+    RetryableError,
+    SinkError,
+    VaultNotAllowedError,
+    WebhookRefusedError,
+)
 from cbr_sync.models import Kind, Status, Trigger
 from cbr_sync.triggers import signature
 from cbr_sync.triggers.base import (
@@ -41,8 +48,10 @@ MAX_BODY_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 30
 _MAX_SECONDS_DIGITS = 11
 _HTTP_KEYS = frozenset({"httpMethod", "requestContext", "isBase64Encoded", "rawPath"})
-_GOOD = frozenset({Status.ACCEPTED, Status.ALREADY_RUNNING, Status.SUCCEEDED, Status.SKIPPED})
-_BAD = frozenset({Status.FAILED, Status.TIMED_OUT})
+# API Gateway hangs up after 29 seconds.
+MAX_SECONDS = 25.0
+_GOOD = frozenset({Status.ACCEPTED, Status.SUCCEEDED, Status.DEFERRED})
+_ASK_AGAIN = frozenset({Status.UNFINISHED, Status.ALREADY_RUNNING})
 _EXTRA_HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Standard-Webhooks"},
     HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"},
@@ -66,6 +75,8 @@ class HttpRequest(NamedTuple):
 
 class WebhookEnvelope(Envelope):
     """An HTTP request of any gateway; strangers can send it, so it is authenticated before it is parsed."""
+
+    max_seconds = MAX_SECONDS
 
     def __init__(
         self, name: str, *, matches: Callable[[Event], bool], multi_value_headers: bool = False
@@ -171,12 +182,10 @@ def read_gateway_time(event: Event) -> datetime | None:
 
 
 def choose_status(statuses: Sequence[Status]) -> HTTPStatus:
-    """Return the HTTP status for these outcomes: 200, 207 where they are mixed, 502 and 503 where all are bad."""
-    if all(status in _GOOD for status in statuses):
-        return HTTPStatus.OK
-    if all(status is Status.UNFINISHED for status in statuses):
+    """Return 503 where asking again helps, else 207 where something went wrong, else 200."""
+    if not _ASK_AGAIN.isdisjoint(statuses):
         return HTTPStatus.SERVICE_UNAVAILABLE
-    return HTTPStatus.BAD_GATEWAY if all(status in _BAD for status in statuses) else HTTPStatus.MULTI_STATUS
+    return HTTPStatus.OK if _GOOD.issuperset(statuses) else HTTPStatus.MULTI_STATUS
 
 
 def _decode_body(body: object, *, encoded: bool) -> bytes:
@@ -232,6 +241,8 @@ def _choose_problem(error: Exception) -> tuple[HTTPStatus, str]:
             return HTTPStatus.BAD_REQUEST, str(error)
         case RetryableError():
             return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+        case SinkError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "the outcomes could not be sent everywhere; send it again"
         case ApiError():
             return HTTPStatus.BAD_GATEWAY, str(error)
     detail = "the request could not be served; the reason is in the function's log"

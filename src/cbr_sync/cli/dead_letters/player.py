@@ -117,6 +117,7 @@ class Player:
             clock=self._clock,
             transport=self._transport,
             log=io.StringIO(),
+            is_replay=True,
         )
 
     def _is_authentic(self, event: Event) -> bool:
@@ -166,7 +167,7 @@ def is_served(result: InvokeResult) -> bool:
 
 def _is_left(outcome: SyncOutcome) -> bool:
     error = outcome.error
-    return outcome.status is Status.UNFINISHED or (
+    return outcome.status in (Status.UNFINISHED, Status.ALREADY_RUNNING) or (
         error is not None and (error.code == NO_SUCH_VAULT or _is_denied(error))
     )
 
