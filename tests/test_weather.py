@@ -336,6 +336,7 @@ def test_in_any_weather_a_trigger_starts_one_sync_of_each_vault(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Over skewed clocks, odd rows, rates, revoked keys, answers of all kinds and several deliveries."""
+    late = sum(delay > 0 for delay in delays)
     # A slow answer says little of a clock; that of an API that is minutes off has to be known.
     world = World(vaults=VAULTS, delays=[] if offset else delays)
     world.simulator = Simulator(now=world.now, vaults=VAULTS, clock_offset_seconds=offset, **cloud)
@@ -364,9 +365,9 @@ def test_in_any_weather_a_trigger_starts_one_sync_of_each_vault(
         syncs = world.simulator.syncs_of(vault.id)
         most = len(syncs) if vault.ends == "skipped" else 1 + blind_runs
         assert 1 <= len(syncs) <= most
-    # A refusal whose answer is lost is known to nobody.
+    # A refusal whose answer is lost, or late, is known to nobody.
     refused = [one.access_key for one in world.simulator.requests if one.status == 401]
-    assert refused.count(SIMULATOR_CREDENTIALS.access_key) <= int(concurrency)
+    assert refused.count(SIMULATOR_CREDENTIALS.access_key) <= int(concurrency) + late
     assert world.simulator.count_refusals(REPLACEMENT.access_key) == 0
 
 
