@@ -8,11 +8,16 @@ import httpx
 import pytest
 
 from cbr_sync.cli.doctor.finding import Verdict
-from support.doctor import AWS, CheckedCloud, break_connection, find_worst, run_doctor
+from support.doctor import AWS, CheckedCloud, find_worst, run_doctor
 from support.later import LATER, LATER_HOST, WORK
 
 HOSTS = {WORK: "sqs.eu-west-1.amazonaws.com", LATER: LATER_HOST}
 BOTH = pytest.mark.parametrize("destination", [WORK, LATER])
+
+
+def refuse(_request: httpx.Request) -> httpx.Response:
+    """Nobody listens."""
+    raise httpx.ConnectError("refused")
 
 
 @BOTH
@@ -50,7 +55,7 @@ def test_what_cannot_be_read_is_reported(
 @BOTH
 def test_a_destination_out_of_reach_is_a_failure(checked: CheckedCloud, destination: str) -> None:
     """With what to do about the network."""
-    checked.wrong[HOSTS[destination]] = break_connection
+    checked.wrong[HOSTS[destination]] = refuse
     finding = find_worst(run_doctor(checked, **AWS, CBR_SYNC_DEFER_TO=destination), "handing on")
     assert finding.verdict is Verdict.FAILED
     assert finding.remedy
