@@ -27,6 +27,7 @@ from cbr_sync.local import InvokeResult, guess_platform, invoke, sign_event, sim
 from cbr_sync.settings import parse_webhook_secret
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
+from support.handing_on import show_handing_on
 from support.sample_events import (
     DEFAULT_VAULTS,
     EXPECTED_RESULTS,
@@ -87,6 +88,7 @@ def main() -> int:
     messages: list[dict[str, Any]] = []
     mistakes = run_all_events(console, environ, queue, messages)
     mistakes += show_queue(console, messages)
+    mistakes += show_handing_on(console)
     moto.stop()
     for mistake in mistakes:
         console.print(f"unexpected: {mistake}", style="red", markup=False)

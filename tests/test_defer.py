@@ -16,6 +16,7 @@ from cbr_sync.local import invoke
 from cbr_sync.models import format_rfc3339
 from cbr_sync.simulator.cloud import Simulator
 from cbr_sync.simulator.models import Vault
+from cbr_sync.sinks.messages import REPORT
 from cbr_sync.triggers.base import Platform
 from support.builders import Lines, make_ids
 from support.later import LATER, RESULTS, WORK, WORK_ARN, Functions, Killed, Queued, build_batch
@@ -408,7 +409,7 @@ def test_a_report_that_cannot_be_read_in_time_is_handed_on(world: World, destina
     functions.is_away = False
     deliver_all(functions)
     report = functions.events[0]
-    assert (report["type"], report["data"]["max_age_hours"]) == ("cbr-sync.report", 30)
+    assert (report["type"], report["data"]["max_age_hours"]) == (REPORT, 30)
     assert report["data"]["trigger"]["kind"] in ("schedule", "timer")
     assert {event["subject"] for event in functions.events[1:]} == {VMWARE}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cbr_sync.app import App
 from cbr_sync.cli.doctor.calls import Calls
 from cbr_sync.cli.doctor.cbr_checks import check_cbr
+from cbr_sync.cli.doctor.destination_checks import check_destination
 from cbr_sync.cli.doctor.finding import Finding, Verdict
 from cbr_sync.cli.doctor.settings_checks import build_mistake_finding, check_choices, load_settings
 from cbr_sync.cli.doctor.sink_checks import check_sinks
@@ -73,3 +74,4 @@ def _run_checks(
         calls = Calls(app)
         yield from check_cbr(calls)
         yield from check_sinks(calls)
+        yield from check_destination(calls)
