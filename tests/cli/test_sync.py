@@ -133,7 +133,7 @@ def test_a_broken_sink_does_not_hide_the_outcomes(cloud: Simulator) -> None:
     result = run_cli("sync", VMWARE, CBR_SYNC_MAX_ATTEMPTS="1", **sink)
     assert result.exit_code == 1
     assert f"{VMWARE}  accepted" in result.stdout
-    assert "cbr-sync: smn: 1 messages not accepted" in result.stderr
+    assert "cbr-sync: smn: 1 message not accepted" in result.stderr
     assert len(cloud.syncs_of(VMWARE)) == 15
 
 

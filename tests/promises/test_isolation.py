@@ -284,17 +284,16 @@ def test_a_sink_that_hangs_keeps_neither_the_run_nor_the_others() -> None:
     assert published
 
 
-def test_a_sink_that_hangs_for_longer_than_it_may_is_left_behind(log_lines: Lines) -> None:
-    """As where no timeout of ours reaches: the run ends in time all the same."""
+def test_a_sink_that_hangs_is_left_behind(log_lines: Lines) -> None:
+    """Each of its requests waits for as long as it may, and the run ends in time all the same."""
     world = make_world(2)
 
-    def hang(_request: httpx.Request) -> httpx.Response:
-        world.sleep(10_000)
+    def hang(request: httpx.Request) -> httpx.Response:
+        world.sleep(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("hangs")
 
     function, published = run_with_sinks(world, hang)
     assert isinstance(function.error, SinkError)
-    assert "did not answer in time" in str(function.error)
     assert published
     assert len(select_outcomes(log_lines())) == 2
 
