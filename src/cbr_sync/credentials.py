@@ -54,8 +54,8 @@ class PlatformValues:
 class KeyStates:
     """Which keys an API has accepted or refused, over the runs of one instance.
 
-    More than five refused signatures in a row lock a key for everyone who uses it. Source: API Request Signing
-    Guide, error APIGW.0301.
+    More than five refused signatures in a row lock a key for everyone who uses it. Source: API Request
+    Signing Guide, error APIGW.0301.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-# Modules live as long as the instance: looking for garbage among them costs a twentieth of a cold start for nothing.
+# Modules live as long as the instance; searching them for garbage costs a twentieth of a cold start.
 gc.disable()
 
 import os

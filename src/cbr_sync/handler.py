@@ -19,7 +19,7 @@ def handle(event: object, context: Context) -> Reply:
         context: What the entry point knows of this invocation.
 
     Raises:
-        SyncUnfinished: Something is left, and nothing was lost; webhooks get a reply for this and every error.
+        SyncUnfinished: Something is left, and nothing was lost; webhooks get a reply to every error.
         EventError: The event cannot be read; it was emitted as rejected.
         ApiError: The vaults cannot be listed, and never will be; it was emitted as rejected.
         SettingsError: Settings or credentials are wrong.

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO, assert_never
 
 from cbr_sync.aws_lambda import LambdaAdapter
-from cbr_sync.credentials import Credentials
 from cbr_sync.errors import CbrSyncError, WebhookRefusedError
 from cbr_sync.functiongraph import FunctionGraphAdapter
 from cbr_sync.models import Kind
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import httpx
 
     from cbr_sync.clock import Clock
+    from cbr_sync.credentials import Credentials
     from cbr_sync.models import SyncOutcome
     from cbr_sync.reports.models import Report
     from cbr_sync.sync import Progress
@@ -126,7 +126,7 @@ class LocalFunctionGraphContext:
         return self.agency.token if self.agency else None
 
 
-def invoke(
+def invoke(  # noqa: PLR0913 - all but the first by name
     event: object,
     platform: Platform,
     environ: Mapping[str, str],
@@ -189,7 +189,7 @@ def _find_adapter(platform: Platform) -> type[LambdaAdapter | FunctionGraphAdapt
 
 
 def guess_platform(path: Path) -> Platform:
-    """Return whose event a file holds, by its name (``functiongraph-timer.json``); AWS's where it does not say."""
+    """Return whose event a file has, by its name (``functiongraph-timer.json``); AWS's by default."""
     prefix = path.name.partition("-")[0]
     return Platform(prefix) if prefix in set(Platform) else Platform.AWS
 

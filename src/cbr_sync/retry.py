@@ -42,8 +42,8 @@ class Retry(Protocol):
 class Retrier:
     """Repeats attempts with full jitter between them, all of it inside a deadline.
 
-    Before attempt n + 1 it waits ``Retry-After + random(0, min(20 s, 0.5 s * 2 ** (n - 1)))``. Source: Brooker,
-    Exponential Backoff and Jitter, AWS Architecture Blog, 2015 ("full jitter").
+    Before attempt n + 1 it waits ``Retry-After + random(0, min(20 s, 0.5 s * 2 ** (n - 1)))``. Source:
+    Brooker, Exponential Backoff and Jitter, AWS Architecture Blog, 2015 ("full jitter").
 
     Attributes:
         clock: Tells the time, waits, and draws the jitter.
@@ -70,8 +70,8 @@ class Retrier:
             deadline: Reading of the clock, in seconds. No wait crosses it.
             retry_on: Errors that are worth another attempt.
             throttle: The pace shared by all callers of one gateway.
-            count_all: Whether every error counts against the limit of attempts; else only those do after which
-                the request may have been accepted.
+            count_all: Whether every error counts against the limit of attempts; else only those do after
+                which the request may have been accepted.
 
         Returns:
             Whatever the first successful attempt returns.
@@ -155,12 +155,12 @@ class Throttle:
     """One pace for all who call one gateway, learned from what it lets through.
 
     Nothing is held up before the first refusal. From then on requests are sent one by one, at nine tenths of
-    the rate that was let through before the refusal. A refusal with no success since the one before halves the
-    pace, down to nine tenths of the last minute's average, so that limits for each minute are found as well. A
-    success brings the pace back to nine tenths of the rate known to be good in steps of one half, and beyond
-    that adds a hundredth of it a second, ten times as much where nothing was refused for a while: additive
-    increase, multiplicative decrease, as in RFC 5681. So little is refused, and a limit that is lifted is
-    noticed. Retry-After stops everybody until then.
+    the rate that was let through before the refusal. A refusal with no success since the one before halves
+    the pace, down to nine tenths of the last minute's average, so that limits for each minute are found as
+    well. A success brings the pace back to nine tenths of the rate known to be good in steps of one half, and
+    beyond that adds a hundredth of it a second, ten times as much where nothing was refused for a while:
+    additive increase, multiplicative decrease, as in RFC 5681. So little is refused, and a limit that is
+    lifted is noticed. Retry-After stops everybody until then.
     """
 
     def __init__(self, clock: Clock) -> None:

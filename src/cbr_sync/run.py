@@ -116,7 +116,7 @@ class Run:
         return self._app.clock.now()
 
     def pinged(self) -> AbstractContextManager[object]:
-        """Ping the check that CBR_SYNC_PING_URL names, at the beginning and at the end of what is done inside."""
+        """Ping the check of CBR_SYNC_PING_URL, before and after what is done inside."""
         return self.services.ping(self.request_id, self.result)
 
     def serve(self, messages: Sequence[Message], *, in_order: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Every trigger and vault gives one SyncOutcome, and no trigger with a time starts two syncs of a vault.
 
-The API has no idempotency key, and platforms deliver events at least once. So the operations are listed before
-the first POST (a sync that began after the trigger serves that trigger), and again whenever a POST may have
-arrived without an answer, or one is refused since another sync runs.
+The API has no idempotency key, and platforms deliver events at least once. So the operations are listed
+before the first POST (a sync that began after the trigger serves that trigger), and again whenever a POST may
+have arrived without an answer, or one is refused since another sync runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cbr_sync.huawei.clock import ApiClock
     from cbr_sync.models import Copies, Trigger
     from cbr_sync.retry import Retrier, Throttle
-    from cbr_sync.threads import Job
 
 # Covers moments of the API in whole seconds, and what is left of the clocks' difference.
 TOLERANCE = timedelta(seconds=2)
@@ -211,7 +210,7 @@ class VaultSync:
 class Syncer:
     """Syncs vaults until a deadline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by name
         self,
         *,
         cbr: Cbr,
@@ -265,7 +264,7 @@ class Syncer:
         wait_end = self._clock.monotonic() + self._wait_seconds
         self._start_all([sync for sync in syncs if sync.open_claims and not sync.is_blocked])
         if self._wait_seconds > 0:
-            self._run([partial(self._follow, syncs, wait_end)], self._deadline)
+            self._follow(syncs, wait_end)
         for sync in syncs:
             self._settle(sync, is_final=True)
         return [claim.outcome or build_skipped_outcome(claim.task, self._clock.now()) for claim in claims]
@@ -306,38 +305,27 @@ class Syncer:
         """Return the operations of these vaults since a moment on our clock; None if that fails."""
         begin = self._api_clock.convert(since) - self._api_clock.margin - TOLERANCE
         found: dict[str, list[OperationLog]] = {}
-        failure = ["no answer in time"]
-
-        def list_them() -> None:
-            try:
-                cbr = self._cbr.limit_to(deadline)
-                retry = self._retrier.bind(deadline=deadline, throttle=self._throttle)
-                for log in cbr.list_sync_logs(since=begin, retry=retry):
-                    if (vault_id := (log.vault_id or "").lower()) in vault_ids:
-                        found.setdefault(vault_id, []).append(log)
-                failure.clear()
-            except ApiError as error:
-                failure[0] = str(error)
-            except Exception as error:  # it must not keep the POSTs from being sent
-                self._logger.exception("unexpected error in the duplicate check")
-                failure[0] = type(error).__name__
-
-        self._run([list_them], deadline)
-        if failure:
-            reason = {"reason": failure[0]}
-            self._logger.warning("could not list operations before the first POST", extra=reason)
-            return None
-        return found
+        cbr = self._cbr.limit_to(deadline)
+        retry = self._retrier.bind(deadline=deadline, throttle=self._throttle)
+        try:
+            for log in cbr.list_sync_logs(since=begin, retry=retry):
+                if (vault_id := (log.vault_id or "").lower()) in vault_ids:
+                    found.setdefault(vault_id, []).append(log)
+        except ApiError as error:
+            reason = str(error)
+        except Exception as error:  # it must not keep the POSTs from being sent
+            self._logger.exception("unexpected error in the duplicate check")
+            reason = type(error).__name__
+        else:
+            return found
+        self._logger.warning("could not list operations before the first POST", extra={"reason": reason})
+        return None
 
     # The POSTs
 
     def _start_all(self, syncs: Sequence[VaultSync]) -> None:
-        self._run([partial(self._start, sync) for sync in syncs], self._deadline)
-
-    def _run(self, jobs: Sequence[Job], deadline: float) -> None:
-        if jobs:
-            concurrency = min(self._concurrency, len(jobs))
-            run_until(deadline, jobs, clock=self._clock, concurrency=concurrency)
+        jobs = [partial(self._start, sync) for sync in syncs]
+        run_until(self._deadline, jobs, clock=self._clock, concurrency=self._concurrency)
 
     def _start(self, sync: VaultSync) -> Iterator[float]:
         """Start the sync of one vault, or find out why not; raises nothing.

@@ -57,8 +57,8 @@ def _begin(job: Job) -> Iterator[float]:
 def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency: int = 1) -> bool:
     """Run jobs on threads, and return when all have ended or the deadline is over.
 
-    A job that still runs then is left behind on its thread, which keeps no process from ending; those that did
-    not begin never do. What is sent has its own check of the deadline. So a job that is alone runs on the
+    A job that still runs then is left behind on its thread, which keeps no process from ending; those that
+    did not begin never do. What is sent has its own check of the deadline. So a job that is alone runs on the
     caller's thread: two threads that wait for each other cost most of the CPU of a small event.
 
     Args:
@@ -74,7 +74,7 @@ def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency
     left = _Jobs(jobs, clock)
     lock = threading.Lock()
     done = threading.Event()
-    running = concurrency
+    running = min(concurrency, len(jobs))
 
     def work() -> None:
         nonlocal running
@@ -89,10 +89,10 @@ def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency
             if running == 0:
                 done.set()
 
-    if len(jobs) == 1:
+    if len(jobs) <= 1:
         work()
         return True
-    for _ in range(concurrency):
+    for _ in range(running):
         clock.start_thread(work)
     all_ended = clock.wait(done, clock.remaining_seconds(deadline))
     left.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import cbr_sync
 from cbr_sync.cli.main import app
 from cbr_sync.clock import Clock
 from cbr_sync.local import simulator_environ
@@ -23,6 +24,12 @@ COMMANDS = [
     *(["sync"], ["report"], ["vaults"], ["doctor"], ["invoke"], ["replay"], ["simulate"], ["schema"]),
     *(["webhook", "sign"], ["webhook", "send"]),
 ]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """And no command is needed to see it."""
+    result = run_cli("--version")
+    assert (result.exit_code, result.stdout) == (0, f"cbr-sync {cbr_sync.__version__}\n")
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+import cbr_sync
 from cbr_sync.cli.doctor.command import run_doctor
 from cbr_sync.cli.invoke import invoke_event
 from cbr_sync.cli.replay import replay_events
@@ -35,3 +38,19 @@ webhook = typer.Typer(help="Sign and send webhooks.", no_args_is_help=True)
 webhook.command("sign")(sign_webhook)
 webhook.command("send")(send_webhook)
 app.add_typer(webhook, name="webhook", rich_help_panel=_DEVELOPMENT)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if value:
+        typer.echo(f"cbr-sync {cbr_sync.__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+]
+
+
+@app.callback()
+def _read_options(_version: _Version = False) -> None:  # noqa: FBT002 - as Typer reads it
+    """Take the options that come before a command."""

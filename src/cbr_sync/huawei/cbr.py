@@ -247,7 +247,7 @@ class Cbr:
         project_id: The project.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by name
         self,
         client: SignedClient,
         *,

@@ -65,9 +65,9 @@ _SERVICE_CODE = re.compile(r"BackupService\.(?!9998)")
 class SignedClient:
     """Calls signed with one invocation's credentials, over the instance's connection pool.
 
-    More than five refused signatures in a row lock an access key for everyone who uses it. So keys that no API
-    has accepted yet are tried by one request alone, and after a refusal nothing is sent with them for five
-    minutes; the platform is asked once whether it has others. A 403 is the end of its own call only: the
+    More than five refused signatures in a row lock an access key for everyone who uses it. So keys that no
+    API has accepted yet are tried by one request alone, and after a refusal nothing is sent with them for
+    five minutes; the platform is asked once whether it has others. A 403 is the end of its own call only: the
     signature was right, a permission is missing.
     """
 
@@ -103,7 +103,7 @@ class SignedClient:
         """Return the words of a service on one line, cut, without our keys and what may be a signature."""
         return redact(text, self._credentials)
 
-    def call(
+    def call(  # noqa: PLR0913 - all but the first by name
         self,
         answer: type[AnswerT],
         method: str,

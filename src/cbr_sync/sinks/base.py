@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cbr_sync.errors import CbrSyncError, SinkError
-from cbr_sync.threads import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,22 +120,16 @@ def emit_to_all(
         SinkError: Names each sink that did not accept everything, after all were tried.
     """
     waiting = list(sinks)
-    failures = {name: "it did not answer in time" for name, _ in waiting}
-
-    def emit_to(name: str, build: Callable[[], Sink], end: float) -> None:
-        try:
-            build().emit(events, end)
-        except CbrSyncError as error:
-            failures[name] = str(error)
-        except Exception as error:  # the others still have to get theirs
-            logger.exception("unexpected sink error", extra={"sink": name})
-            failures[name] = type(error).__name__
-        else:
-            del failures[name]
-
+    failures: list[str] = []
     while waiting:
         end = clock.monotonic() + clock.remaining_seconds(deadline) / len(waiting)
         name, build = waiting.pop(0)
-        run_until(end, [partial(emit_to, name, build, end)], clock=clock)
+        try:
+            build().emit(events, end)
+        except CbrSyncError as error:
+            failures.append(f"{name}: {error}")
+        except Exception as error:  # the others still have to get theirs
+            logger.exception("unexpected sink error", extra={"sink": name})
+            failures.append(f"{name}: {type(error).__name__}")
     if failures:
-        raise SinkError("; ".join(f"{name}: {why}" for name, why in list(failures.items())))
+        raise SinkError("; ".join(failures))

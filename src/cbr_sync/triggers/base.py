@@ -73,8 +73,8 @@ class Message(NamedTuple):
     def settle_trigger(self, payload_time: datetime | None, now: datetime) -> Trigger:
         """Return the trigger with the time that counts.
 
-        That is the payload's, else the envelope's. One ahead of *now* would have no sync serve it, however often
-        it is delivered, so it gives way to the platform's, else to now.
+        That is the payload's, else the envelope's. One ahead of *now* would have no sync serve it, however
+        often it is delivered, so it gives way to the platform's, else to now.
 
         Args:
             payload_time: The time in the payload, if there is one.
@@ -238,7 +238,7 @@ def get_text(fields: Mapping[str, object], key: str) -> str:
 
 
 def get_object(fields: object, key: str) -> Event:
-    """Return the object under *key*; an empty one where there is none, since senders may put anything there."""
+    """Return the object under *key*; an empty one where a sender has put anything else there."""
     return as_object(as_object(fields).get(key))
 
 

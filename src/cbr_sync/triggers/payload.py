@@ -109,7 +109,7 @@ def parse_request(message: Message, settings: Settings, *, may_be_handed_on: boo
 
     Raises:
         EventError: Names the key, what was found and what was expected.
-        VaultNotAllowedError: A vault is outside CBR_SYNC_ALLOWED_VAULTS; nothing of the message may be synced.
+        VaultNotAllowedError: A vault is outside CBR_SYNC_ALLOWED_VAULTS, so nothing of it may be synced.
     """
     kind = message.trigger.kind
     if kind is Kind.DIRECT and not isinstance(message.payload, dict):

@@ -1,7 +1,7 @@
 """Webhooks: an HTTP request in, an HTTP reply out, whatever a stranger sends.
 
-Sources: Lambda Developer Guide and API Gateway Developer Guide (proxy integrations); FunctionGraph User Guide,
-"Using an APIG trigger"; RFC 9457 for errors.
+Sources: Lambda Developer Guide and API Gateway Developer Guide (proxy integrations); FunctionGraph User
+Guide, "Using an APIG trigger"; RFC 9457 for errors.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class WebhookEnvelope(Envelope):
         """Return an RFC 9457 problem; of an unforeseen error no detail leaks."""
         status, detail = _choose_problem(error)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.exception("webhook failed")
+            logger.error("webhook failed", exc_info=error)
         else:
             logger.warning("webhook refused", extra={"status": status, "reason": str(error)})
         body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
@@ -174,8 +174,8 @@ def build_webhook_trigger(request: HttpRequest, event: Event, request_id: str) -
 def read_gateway_time(event: Event) -> datetime | None:
     """Return when the gateway got the request; None where it does not say.
 
-    Sources: API Gateway Developer Guide, ``requestTimeEpoch`` (REST) and ``timeEpoch`` (HTTP API, also Function
-    URLs), both in milliseconds.
+    Sources: API Gateway Developer Guide, ``requestTimeEpoch`` (REST) and ``timeEpoch`` (HTTP API, also
+    Function URLs), both in milliseconds.
     """
     context = get_object(event, "requestContext")
     return parse_moment(context.get("requestTimeEpoch")) or parse_moment(context.get("timeEpoch"))
