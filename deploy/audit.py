@@ -20,7 +20,7 @@ _SHOWN = 2000
 
 
 def audited() -> list[dict[str, Any]] | None:
-    """What pip-audit tells of each package; None where it cannot reach its data.
+    """What pip-audit reports of each package; None where it cannot reach its data.
 
     Source: pip-audit's README, "--format json": ``vulns`` for what was judged, ``skip_reason`` for the rest.
     """
@@ -39,7 +39,7 @@ def verdict(dependencies: list[dict[str, Any]] | None, *, must_judge: bool) -> t
     """The exit code, and what to print."""
     judged = [package for package in dependencies or [] if "vulns" in package]
     if dependencies is None or not judged:
-        # On a laptop or behind a mirror that is how it is; where the data is to be had, it is a broken check.
+        # Offline or behind a mirror that is expected; where the data can be reached, the check is broken.
         return must_judge, "pip-audit: its data cannot be had here, so nothing was judged"
     bad = [
         f"{package['name']} {package['version']}: {found['id']}, mended in {', '.join(found['fix_versions'])}"

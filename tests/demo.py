@@ -168,7 +168,7 @@ def describe_operation(data: dict[str, Any]) -> str:
 
 
 def shorten_id(identifier: str | None) -> str:
-    """Return the first characters of an id, enough to tell several apart."""
+    """Return the first characters of an id, enough to distinguish several."""
     return f"{identifier[:8]}…" if identifier else ""
 
 

@@ -129,7 +129,7 @@ def test_a_run_ends_before_the_platform_kills_it(world: World) -> None:
 
 
 def test_without_time_nothing_is_sent(world: World) -> None:
-    """An invocation that begins at its end says so, instead of starting what it cannot tell of."""
+    """An invocation that begins at its end says so, instead of starting what it cannot report."""
     with pytest.raises(SyncUnfinished, match="OutOfTime"):
         world.on_lambda({"vault_id": VMWARE}, context=LocalLambdaContext(timeout_seconds=0))
     assert world.simulator.requests == []
@@ -142,7 +142,7 @@ def test_without_time_nothing_is_sent(world: World) -> None:
 def test_a_project_that_cannot_be_asked_for_is_an_outcome_of_every_vault(
     world: World, faults: str, error: type[Exception] | None
 ) -> None:
-    """What fails before the first sync is told for each vault, not thrown away."""
+    """What fails before the first sync is reported for each vault, not thrown away."""
     world.simulator.add_faults(faults)
     environ = {**world.environ, "CBR_SYNC_PROJECT_ID": ""}
     run: Callable[[], object] = lambda: world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ)  # noqa: E731
@@ -166,7 +166,7 @@ def test_the_project_is_asked_for_once(world: World) -> None:
 
 
 def test_keys_that_no_header_can_hold_are_a_mistake_in_the_settings(world: World) -> None:
-    """A stray character is told of, not sent, and not shown."""
+    """A stray character is reported, not sent, and not shown."""
     environ = {**world.environ, "HUAWEICLOUD_SDK_AK": "hun ter2"}
     with pytest.raises(SettingsError, match="no header can") as error:
         world.on_lambda({"vault_id": VMWARE}, environ)

@@ -86,7 +86,7 @@ def test_the_agencys_keys_are_read_in_each_invocation(world: World) -> None:
 
 
 def test_without_agency_and_keys_the_settings_are_wrong(world: World) -> None:
-    """It is told before anything is sent."""
+    """It is reported before anything is sent."""
     with pytest.raises(SettingsError, match="give the function an agency"):
         world.on_functiongraph(TIMER, AGENCY_ONLY, project_id=SIMULATOR_PROJECT_ID)
 

@@ -123,7 +123,7 @@ def test_a_vault_named_in_two_messages_is_synced_once(world: World) -> None:
 def test_an_unreadable_message_stops_no_other_and_is_emitted_as_rejected(
     world: World, log_lines: Lines
 ) -> None:
-    """Everything else is done and emitted before the run fails; the payload is told nowhere."""
+    """Everything else is done and emitted before the run fails; the payload appears nowhere."""
     record = {"specversion": "1.0", "type": "copied"}
     good = {**record, "id": "good", "data": {"vault_id": VMWARE}}
     bad = {**record, "id": "bad", "data": {"vault_id": "hunter2hunter2"}}
@@ -165,7 +165,7 @@ def test_wrong_settings_are_reported_all_at_once_and_logged(world: World, log_li
 
 
 def test_keys_of_one_invocation_do_not_show_in_the_next(world: World, log_lines: Lines) -> None:
-    """Each line tells the request it belongs to, also after a run that failed."""
+    """Each line names the request it belongs to, also after a run that failed."""
     with pytest.raises(EventError):
         world.on_lambda({"wrong": True})
     world.on_functiongraph({"vault_id": VMWARE})

@@ -25,7 +25,7 @@ from support.world import SECRET, VMWARE, World, webhook_event
     ],
 )
 def test_a_files_name_tells_its_platform(name: str, platform: Platform) -> None:
-    """A name that tells nothing is taken for AWS's."""
+    """A name without a platform is taken for AWS's."""
     assert guess_platform(Path(name)) is platform
 
 
@@ -56,7 +56,7 @@ def test_an_unfinished_run_shows_its_outcomes(world: World) -> None:
 
 
 def test_wrong_settings_have_no_outcomes(world: World) -> None:
-    """An error is told, not raised through the command."""
+    """An error is reported, not raised through the command."""
     result = invoke({"vault_id": VMWARE}, Platform.AWS, {}, **world.options())
     assert isinstance(result.error, SettingsError)
     assert result.outcomes == []

@@ -353,7 +353,7 @@ def test_without_permission_to_read_logs_a_running_sync_is_still_reported(world:
     ],
 )
 def test_the_first_refusal_is_the_last_request(world: World, status: int, body: dict[str, str]) -> None:
-    """Many vaults, sixteen workers, one request; every vault is told why."""
+    """Many vaults, sixteen workers, one request; every outcome says why."""
     vaults = [str(uuid.UUID(int=number, version=4)) for number in range(1, 101)]
     arrived = []
 
@@ -651,7 +651,7 @@ def list_failed_messages(reply: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_poison_message_never_blocks_its_batch(world: World, log_lines: Lines) -> None:
-    """It is handed back and told of; final failures and all else are acknowledged."""
+    """It is returned and reported; final failures and all else are acknowledged."""
     reply = world.on_lambda(
         build_sqs_event({"vault_id": VMWARE}, "poison", {"vault_id": BUSY}, {"vault_id": FROZEN})
     )

@@ -1,4 +1,4 @@
-"""Every SyncParam gives one outcome: what the API does in one vault's way is told, and stops no other."""
+"""Every SyncParam gives one outcome: an error of one vault is reported, and stops no other."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Operation:
 
 @dataclass
 class Cloud:
-    """A CBR that does as told, first come first served, then takes what comes; its clock is everyone's.
+    """A CBR that answers as set up, first come first served, then accepts what comes; its clock is everyone's.
 
     Each POST takes ``post_seconds``, and each wait is slept on the clock.
     """
@@ -206,7 +206,7 @@ def ask_for(*vaults: str, trigger: Trigger = UNTIMED) -> list[SyncTask]:
 def test_what_the_api_does_makes_the_outcome(
     posts: list[Doing], status: str, code: str | None, attempts: int | None
 ) -> None:
-    """Throttled and never connected is waited out and sent again, a final no is told at once."""
+    """Throttled and never connected is waited out and sent again, a final refusal is reported at once."""
     cloud = Cloud(posts=list(posts))
     (outcome,) = cloud.sync()
     assert (outcome.status, outcome.error.code if outcome.error else None) == (status, code)
@@ -305,7 +305,7 @@ def test_what_arrived_without_an_answer_is_adopted(api_offset: float) -> None:
 
 
 def test_a_running_sync_is_found_and_reported() -> None:
-    """Its operation is told, and it is no failure."""
+    """Its operation is reported, and it is no failure."""
     logs = [Operation("ended", -90, -60), Operation("older", -50), Operation("running", -40)]
     (outcome,) = Cloud(posts=[RUNNING], logs=logs).sync()
     assert (outcome.status, outcome.operation_log_id) == ("already_running", "running")
@@ -429,7 +429,7 @@ def test_an_end_is_told_in_our_words(
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_operations_are_followed_to_their_end(count: int) -> None:
-    """One by itself, several by one list; and the time told is that of the whole sync."""
+    """One by itself, several by one list; and the time reported is that of the whole sync."""
     outcomes = Cloud().sync(ask_for(*VAULTS[:count]), wait_seconds=120.0)
     assert [outcome.status for outcome in outcomes] == ["succeeded"] * count
     assert all(30 <= outcome.duration_seconds <= 45 for outcome in outcomes)

@@ -89,7 +89,7 @@ def test_an_unknown_authority_is_refused(url: str, tmp_path: Path, folder: str) 
 
 
 def test_where_nothing_was_built_certifi_is_read(tmp_path: Path) -> None:
-    """As on a laptop."""
+    """As on a developer's machine."""
     assert build_tls_context({}, tmp_path / "nowhere").cert_store_stats()["x509_ca"] > 100
 
 

@@ -96,7 +96,7 @@ class Cloud:
 def deliver(world: World, event: object, cloud: Cloud, environ: dict[str, str]) -> bool:
     """One delivery of the event; whether the platform may forget it.
 
-    The run ends inside its deadline. (With several workers a made-up clock cannot tell: what they wait for
+    The run ends inside its deadline. (With several workers a made-up clock cannot show it: what they wait for
     at the same time is added up.)
     """
     begun = world.elapsed

@@ -30,7 +30,7 @@ locals {
     } : name => value if value != ""
   }
 
-  # The least that it needs: to sync; to look first and to follow; to find vaults; to tell of it; to hand on.
+  # The least that it needs: to sync; to list operations; to list vaults; to publish outcomes; to hand on.
   actions = concat(
     ["cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"],
     ["smn:topic:publish", "smn:topic:list"],
@@ -55,7 +55,7 @@ locals {
     user_event     = jsonencode({ report = { max_age_hours = var.max_age_hours } })
   }
 
-  # Anybody may reach the path; the function itself refuses whatever bears no valid signature. The gateway sends
+  # Anybody may reach the path; the function itself refuses every request without a valid signature. The gateway sends
   # the body in base64, which the function undoes before it checks the signature.
   webhook = var.webhook_gateway == null ? null : {
     name         = "webhook"

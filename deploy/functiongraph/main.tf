@@ -146,7 +146,7 @@ resource "terraform_data" "trigger" {
   input = each.value.data
 }
 
-# Without this FunctionGraph repeats nothing, and tells nobody.
+# Without this FunctionGraph retries nothing, and notifies nobody.
 resource "huaweicloud_fgs_async_invoke_configuration" "this" {
   function_urn                   = huaweicloud_fgs_function.this.urn
   max_async_event_age_in_seconds = 3600

@@ -9,7 +9,7 @@ output "later_function_urn" {
 }
 
 output "failure_topic_urn" {
-  description = "The SMN topic that is told of events that were given up"
+  description = "The SMN topic that is notified of events that were given up"
   value       = huaweicloud_smn_topic.failures.topic_urn
 }
 

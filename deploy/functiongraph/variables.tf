@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "project_name" {
-  description = "The project of the function and the vaults, by its name; null: the region's own, which bears its name"
+  description = "The project of the function and the vaults, by its name; null: the region's own, which has its name"
   type        = string
   default     = null
 }
@@ -148,7 +148,7 @@ variable "log_retention_days" {
 }
 
 variable "alarm_email" {
-  description = "Who is told when an event was given up; the address has to be confirmed once; empty: nobody"
+  description = "Who is notified when an event was given up; the address has to be confirmed once; empty: nobody"
   type        = string
   default     = ""
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Time as the machine tells it.
+    """The machine's own time.
 
     Deadlines are readings of :meth:`monotonic`, in seconds.
     """

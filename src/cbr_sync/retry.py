@@ -26,7 +26,7 @@ _GROWTH_BELOW = 1.5
 _GROWTH_ABOVE = 0.01
 # After so many successes in a row the limit is probed for, so that one that was lifted is noticed.
 _PROBE_AFTER, _PROBE_SECONDS, _PROBE_GROWTH = 10, 10.0, 0.1
-# From so few accepted requests no limit for each minute can be told.
+# So few accepted requests show no limit for each minute.
 _ENOUGH = 5
 # The slowest pace, in requests a second.
 _LEAST_RATE = 1 / 30
@@ -46,7 +46,7 @@ class Retrier:
     Brooker, Exponential Backoff and Jitter, AWS Architecture Blog, 2015 ("full jitter").
 
     Attributes:
-        clock: Tells the time, waits, and draws the jitter.
+        clock: The instance's clock.
     """
 
     def __init__(self, clock: Clock, max_attempts: int = 5) -> None:

@@ -65,7 +65,7 @@ def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency
         deadline: Reading of *clock*, in seconds.
         jobs: Callables that raise nothing. One that has to wait returns an iterator that yields for how many
             seconds; its thread does something else meanwhile.
-        clock: Tells the time, and waits.
+        clock: The instance's clock.
         concurrency: How many run at the same time, at most.
 
     Returns:

@@ -224,7 +224,7 @@ def test_each_run_writes_one_line_of_metrics(start_instance: Start) -> None:
 
 
 def test_no_request_is_logged_with_its_url(start_instance: Start) -> None:
-    """At INFO httpx tells each, which Lambda's JSON format would let through."""
+    """At INFO httpx logs each, which Lambda's JSON format would let through."""
     with start_instance() as service:
         service.invoke({"vault_id": VMWARE})
     assert not [line for line in service.lines if "HTTP Request" in line or "127.0.0.1" in line]

@@ -232,16 +232,16 @@ def test_what_the_server_echoes_of_our_keys_is_redacted(world: World) -> None:
     """A gateway that explains a wrong signature may repeat the whole request."""
 
     def echo(request: httpx.Request) -> httpx.Response:
-        told = f"{request.headers['Authorization']} {KEYS.token}\n{KEYS.secret_key}"
+        text = f"{request.headers['Authorization']} {KEYS.token}\n{KEYS.secret_key}"
         return httpx.Response(
-            401, json={"error_code": told, "error_msg": told}, headers={"X-Request-Id": "r"}
+            401, json={"error_code": text, "error_msg": text}, headers={"X-Request-Id": "r"}
         )
 
     error = get_error(world, echo)
-    told = f"{error} {error.code} {error.message} {error.request_id}"
+    text = f"{error} {error.code} {error.message} {error.request_id}"
     for secret in (KEYS.access_key, KEYS.secret_key, KEYS.token or "", "\n"):
-        assert secret not in told
-    assert "Signature=****" in told
+        assert secret not in text
+    assert "Signature=****" in text
 
 
 def test_a_success_that_echoes_our_keys_shows_none_of_them(world: World) -> None:

@@ -30,7 +30,7 @@ RUN = "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001"
 
 
 class Monitor:
-    """A monitor beside the simulator; keeps what it was told, in order."""
+    """A monitor beside the simulator; keeps what it was sent, in order."""
 
     def __init__(self, world: World, status: int = 200) -> None:
         self.pings: list[httpx.Request] = []
@@ -111,7 +111,7 @@ def test_what_another_delivery_may_finish_is_only_logged(world: World) -> None:
     ],
 )
 def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, words: str) -> None:
-    """Somebody has to mend it."""
+    """Somebody has to fix it."""
     monitor = Monitor(world)
     with pytest.raises(CbrSyncError):
         run(world, event, monitor)
@@ -121,7 +121,7 @@ def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, 
 
 
 def test_a_broken_sink_is_a_failure(world: World) -> None:
-    """The syncs went well, but nobody was told."""
+    """The syncs went well, but nobody was notified."""
     world.simulator.add_faults("404*9")
     monitor = Monitor(world)
     topic = "urn:smn:cn-north-4:f841e01fd2b14e7fa41b6ae7aa6b0594:backup"
@@ -142,7 +142,7 @@ def test_a_broken_sink_is_a_failure(world: World) -> None:
     [(3, "", "vaults: 1 fresh"), (30, "/fail", "vaults: 1 stale\nstale: vault (8d3a8b28-")],
 )
 def test_a_report_is_well_where_all_is_fresh(hours_ago: float, suffix: str, words: str) -> None:
-    """So one check tells both that reports come and that they are good."""
+    """So one check shows both that reports come and that they are good."""
     world = build_world((VAULT, [PastSync(hours_ago)]))
     monitor = Monitor(world)
     run(world, {"report": {}}, monitor)
@@ -177,9 +177,9 @@ def test_a_ping_that_is_refused_changes_nothing(world: World, log_lines: Lines, 
     """It is logged, without the check's address, which is a secret."""
     monitor = Monitor(world, status)
     assert run(world, {"vault_id": VMWARE}, monitor)["counts"] == {"accepted": 1}
-    told = [line for line in log_lines() if line["message"] == "a ping was not accepted"]
-    assert [line["reason"] for line in told] == [f"HTTP {status}"] * 2
-    assert "000000000001" not in str(told)
+    warnings = [line for line in log_lines() if line["message"] == "a ping was not accepted"]
+    assert [line["reason"] for line in warnings] == [f"HTTP {status}"] * 2
+    assert "000000000001" not in str(warnings)
 
 
 def test_a_ping_without_a_connection_changes_nothing(world: World, log_lines: Lines) -> None:

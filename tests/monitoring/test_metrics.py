@@ -1,4 +1,4 @@
-"""What CloudWatch is told: the embedded metric format, on Lambda's adapter alone."""
+"""What CloudWatch gets: the embedded metric format, on Lambda's adapter alone."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_fifo_batch_is_one_line(world: World, capsys: pytest.CaptureFixture[st
 def test_the_service_and_the_namespace_are_powertools_own(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two stacks tell themselves apart by the service."""
+    """The service distinguishes two stacks."""
     names = {"POWERTOOLS_SERVICE_NAME": "nightly", "POWERTOOLS_METRICS_NAMESPACE": "Backups"}
     world.on_lambda({"vault_id": VMWARE}, {**world.environ, **names})
     (line,) = read_metric_lines(capsys)
@@ -111,7 +111,7 @@ def test_the_service_and_the_namespace_are_powertools_own(
 def test_no_metrics_where_they_are_switched_off_or_nobody_reads_them(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """FunctionGraph's log is no CloudWatch, nor is a laptop's terminal."""
+    """FunctionGraph's log is no CloudWatch, nor is a terminal."""
     world.on_functiongraph({"vault_id": VMWARE})
     world.on_lambda({"vault_id": FILE}, {**world.environ, "POWERTOOLS_METRICS_DISABLED": "true"})
     invoke({"vault_id": FILE}, Platform.AWS, world.environ, **world.options())

@@ -159,7 +159,7 @@ def test_somebody_elses_skipped_operation_serves_nobody(seconds: float) -> None:
 
 
 def test_a_sync_that_the_api_skips_is_reported_as_such() -> None:
-    """Its trigger is told that it is not served; another delivery starts another one."""
+    """Its outcome says that the trigger is not served; another delivery starts another one."""
     world = make_world(operation_seconds=5)
     world.simulator.skip_syncs(world.vaults[0].id)
     function = Function(world, CBR_SYNC_WAIT_SECONDS="20")

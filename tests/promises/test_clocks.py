@@ -281,7 +281,7 @@ def test_a_time_ahead_gives_way_to_the_sent_time() -> None:
 @pytest.mark.parametrize("kind", ["queue", "notification"])
 @pytest.mark.parametrize("ahead", [1.0, 3600.0, 10 * 365 * 86400.0])
 def test_whatever_it_is_ahead_by(kind: str, ahead: float) -> None:
-    """Wherever the platform tells when it got the message."""
+    """Wherever the platform says when it got the message."""
     world = make_world(operation_seconds=5)
     event = build_events(world, format_rfc3339(at(ahead)))[kind]
     for _ in range(3):
@@ -323,7 +323,7 @@ def test_what_already_runs_does_not_serve_a_trigger_that_is_over_a_day_old() -> 
 
 
 def test_the_first_listing_asks_a_quarter_of_an_hour_further_back() -> None:
-    """The clocks may be off by so much, and no answer has told yet."""
+    """The clocks may be off by so much, and no answer has shown it yet."""
     world = make_world()
     queries = []
 

@@ -40,7 +40,7 @@ class RealRun:
     """One run in real time.
 
     Attributes:
-        outcomes: What it told.
+        outcomes: What it reported.
         error: How it failed.
         seconds: How long it took.
     """
@@ -90,7 +90,7 @@ def direct(vaults: tuple[Vault, ...]) -> dict[str, Any]:
 
 
 def test_addresses_that_swallow_packets_keep_no_run_from_its_end(log_lines: Lines) -> None:
-    """A1: three of them, a run of 8 s, over all attempts and vaults; everything is told."""
+    """A1: three of them, a run of 8 s, over all attempts and vaults; everything is reported."""
     vaults = make_vaults(6)
     with silent_address() as one, silent_address() as two, silent_address() as three:
         run = RealRun(direct(vaults), make_transport(resolve=at(one, two, three)), 8)

@@ -217,7 +217,7 @@ def test_an_error_that_nobody_foresaw_in_a_look_is_one_vaults(fault: str) -> Non
 
 
 def test_an_outcome_is_logged_before_a_later_vault_hangs(log_lines: Lines) -> None:
-    """One worker: whatever becomes of the run, the first two are told."""
+    """One worker: whatever becomes of the run, the first two are reported."""
     world = make_world(3)
     seen: list[dict[str, str]] = []
 

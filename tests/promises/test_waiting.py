@@ -142,7 +142,7 @@ def test_a_look_that_fails_while_waiting_is_repeated(fault: str) -> None:
 
 
 def test_nothing_that_is_raised_while_waiting_costs_an_outcome(log_lines: Lines) -> None:
-    """Foreseen or not: what was accepted is told so at once, and the traceback is in the log."""
+    """Foreseen or not: what was accepted is reported as such at once, and the traceback is in the log."""
     world = make_world(3, operation_seconds=30)
 
     def break_down(request: httpx.Request) -> httpx.Response | None:

@@ -1,4 +1,4 @@
-"""SMN and EventGrid: everything is delivered, what is not taken is put again, what is refused is told."""
+"""SMN and EventGrid: everything is delivered, the rest is sent again, a refusal is reported."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_eventgrid_gets_sixteen_at_a_time(world: World) -> None:
 
 @pytest.mark.parametrize("with_ids", [True, False])
 def test_events_that_were_not_taken_are_put_again(world: World, with_ids: bool) -> None:
-    """EventGrid answers 200 all the same; without ids nothing tells which to leave out."""
+    """EventGrid answers 200 all the same; without ids nothing shows which to leave out."""
     services = HuaweiServices(world)
 
     def accept_some(request: httpx.Request) -> httpx.Response:

@@ -39,7 +39,7 @@ from support.world import BUSY, FILE, PUBLIC, START, VMWARE, World
 
 
 def select_run_events(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was told of whole runs."""
+    """What was emitted about whole runs."""
     return [line["outcome"] for line in lines if line.get("outcome", {}).get("type") == RUN_FINISHED]
 
 
@@ -115,11 +115,11 @@ def test_the_same_run_emitted_again_has_the_same_id() -> None:
     first = [build_outcome(error=no[0]), build_outcome(vault_id=FILE)]
     again = [build_outcome(error=no[1], duration_seconds=9.0), build_outcome(vault_id=FILE)]
     other = [build_outcome(), build_outcome(vault_id=FILE, status=Status.FAILED)]
-    told = [
+    ids = [
         build_run_finished_event("run", outcomes, 0, SOURCE, START)["id"]
         for outcomes in (first, again, other)
     ]
-    assert told[0] == told[1] != told[2]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_smn_can_be_quiet_on_good_days() -> None:

@@ -101,7 +101,7 @@ def test_the_same_outcome_of_another_project_has_another_id() -> None:
 
 
 def test_a_rejected_event_emitted_again_has_the_same_id() -> None:
-    """Whenever it is told; what was wrong, and with which event, makes it another."""
+    """Whenever it is emitted; what was wrong, and with which event, makes it another."""
     first = build_rejected_event(TRIGGER, "no JSON", SOURCE, START)
     again = build_rejected_event(TRIGGER, "no JSON", SOURCE, START + timedelta(seconds=60))
     other = build_rejected_event(TRIGGER, "no vault", SOURCE, START)
@@ -119,7 +119,7 @@ def test_a_rejected_event_says_what_was_wrong() -> None:
 
 
 def test_a_time_without_a_zone_is_an_error() -> None:
-    """It would be told an hour or eight off."""
+    """It would be an hour or eight off."""
     with pytest.raises(ValueError, match="without a time zone"):
         format_rfc3339(START.replace(tzinfo=None))
 

@@ -201,7 +201,7 @@ Answering = Callable[[list[dict[str, Any]]], httpx.Response]
 
 
 class Queue:
-    """A queue that answers as it is told, then takes everything; keeps what was asked of it."""
+    """A queue that answers as it is set up, then accepts everything; keeps what was asked of it."""
 
     def __init__(self, *answers: Answering) -> None:
         self.sent: list[list[str]] = []

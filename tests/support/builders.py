@@ -50,12 +50,12 @@ CHANNEL = "4b26115b-778e-41ec-833e-cf7400000062"
 Answer = tuple[int, dict[str, Any]]
 
 
-# The words of outcomes that people are told of.
+# The statuses and states that people are notified of.
 TROUBLE = {"failed", "timed_out", "partial", "unfinished", "already_running", "skipped"}
 
 
 class HuaweiServices:
-    """SMN and EventGrid beside the simulator's CBR; they answer as they are told, and keep what they took."""
+    """SMN and EventGrid beside the simulator's CBR; they answer as set up, and keep what they accepted."""
 
     def __init__(self, world: World, *answers: Answer) -> None:
         self.requests: list[httpx.Request] = []

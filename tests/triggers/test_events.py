@@ -341,7 +341,7 @@ ENVELOPE_LIKE = st.fixed_dictionaries(
 
 @given(ENVELOPE_LIKE)
 def test_a_mangled_envelope_is_an_event_error_at_worst(event: dict[str, Any]) -> None:
-    """Fields of the wrong type are treated as absent, or told of."""
+    """Fields of the wrong type are treated as absent, or reported."""
     try:
         read(event, default_vaults=(VMWARE,))
     except CbrSyncError as error:

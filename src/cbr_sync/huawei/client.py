@@ -86,7 +86,7 @@ class SignedClient:
             transport: Sends the requests.
             credentials: The keys to begin with.
             key_states: Which keys were accepted or refused in this instance.
-            clock: Tells the time, and waits.
+            clock: The instance's clock.
             renew: Returns the credentials as the platform has them now; None where it has none.
         """
         self._transport = transport

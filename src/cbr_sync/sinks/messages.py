@@ -150,7 +150,7 @@ def build_run_finished_event(
 
 
 def _list_identity(outcome: SyncOutcome) -> list[str | None]:
-    """Return what tells two outcomes of one trigger apart."""
+    """Return what distinguishes two outcomes of one trigger."""
     error = outcome.error.code if outcome.error else None
     return [outcome.vault_id, outcome.status, outcome.operation_log_id, error]
 

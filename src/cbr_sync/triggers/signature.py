@@ -34,7 +34,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[bytes], *,
     """Let a request pass whose signature matches one of the secrets; headers are lower-case, now in seconds.
 
     Raises:
-        WebhookRefusedError: 401; the reason tells nothing of secrets or signatures.
+        WebhookRefusedError: 401; the reason shows nothing of secrets or signatures.
     """
     webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not _ID.fullmatch(webhook_id):
@@ -46,7 +46,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[bytes], *,
     if "webhook-signature" not in headers:
         raise _build_refusal("webhook-signature is missing")
     given = [word.encode(errors="replace") for word in headers["webhook-signature"].split()]
-    # Every pair is compared, so that the time taken tells nothing of which one matched.
+    # Every pair is compared, so that the time taken does not show which one matched.
     matches = [
         hmac.compare_digest(sign(secret, webhook_id, int(timestamp), body).encode(), signature)
         for secret in secrets

@@ -231,7 +231,7 @@ def _authenticate(request: HttpRequest, receiver: Receiver) -> None:
 
 
 def _choose_problem(error: Exception) -> tuple[HTTPStatus, str]:
-    """Return the HTTP status of an error, and what the sender is told of it."""
+    """Return the HTTP status of an error, and the detail that the sender gets."""
     match error:
         case WebhookRefusedError(status=status):
             return status, str(error)
