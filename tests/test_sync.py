@@ -68,7 +68,7 @@ class Operation:
 
 @dataclass
 class Cloud:
-    """A CBR that answers as set up, first come first served, then accepts what comes; its clock is everyone's.
+    """A CBR that answers as set up, first come first served, then accepts what comes; with the clock of all.
 
     Each POST takes ``post_seconds``, and each wait is slept on the clock.
     """
