@@ -65,6 +65,21 @@ def test_without_names_the_vaults_of_the_settings_are_synced(cloud: Simulator) -
     assert sum(counts.values()) == 9
 
 
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "urn:fss:cn-north-4:f841e01fd2b14e7fa41b6ae7aa6b0594:function:default:cbr-sync-later",
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/work",
+    ],
+)
+def test_nothing_is_handed_on(destination: str) -> None:
+    """Whoever typed the command sees what is left, on whichever platform the settings are used."""
+    result = run_cli("sync", BUSY, CBR_SYNC_DEFER_TO=destination)
+    assert "already running" in result.stdout
+    assert result.stderr == ""
+
+
 def test_a_dry_run_prints_the_requests_and_sends_none_of_them(cloud: Simulator) -> None:
     """The very requests, without their signatures; a vault that would get none is named with the reason."""
     before = len(cloud.operations)

@@ -110,6 +110,8 @@ def invoke_quietly(
 ) -> InvokeResult:
     """Run this payload through the Lambda handler, without its log: the command shows the result itself.
 
+    Nothing is handed on: whoever typed the command sees what is left, and decides.
+
     Args:
         payload: What the event asks for.
         environ: The function's environment variables.
@@ -120,7 +122,7 @@ def invoke_quietly(
         return invoke(
             payload,
             Platform.AWS,
-            environ,
+            {name: value for name, value in environ.items() if name != "CBR_SYNC_DEFER_TO"},
             on_progress=on_progress,
             timeout_seconds=timeout_seconds,
             log=log,
