@@ -120,6 +120,26 @@ def test_a_secret_that_cannot_be_read_is_a_mistake_in_the_settings(
     assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.parametrize(("limit", "waited"), [(3, 1.5), (300, 5)])
+def test_an_extension_that_hangs_may_take_half_of_the_time_at_most(
+    world: World, limit: float, waited: float
+) -> None:
+    """And five seconds where there is more: the error comes before the platform ends the run."""
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        world.sleep(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("hangs", request=request)
+
+    with pytest.raises(SettingsError, match="does not answer"):
+        world.on_lambda(
+            {"vault_id": VMWARE},
+            WITH_SECRET,
+            transport=httpx.MockTransport(hang),
+            context=LocalLambdaContext(timeout_seconds=limit),
+        )
+    assert world.elapsed == pytest.approx(waited, abs=0.3)
+
+
 def test_a_run_ends_before_the_platform_kills_it(world: World) -> None:
     """With endless throttling the outcomes are out while there is time left."""
     world.simulator.add_faults("429*99")

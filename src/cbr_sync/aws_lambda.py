@@ -10,7 +10,7 @@ gc.disable()
 
 import json
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from cbr_sync.triggers.base import Reply
 
 _EXTENSION_TIMEOUT_SECONDS = 5.0
+# The share of the invocation's time that it may take at most.
+_EXTENSION_SHARE = 0.5
 
 
 class LambdaContext(Protocol):
@@ -107,7 +109,7 @@ class LambdaAdapter:
             request_id=context.aws_request_id,
             remaining_seconds=context.get_remaining_time_in_millis() / 1000,
             app=lambda: self._app,
-            read_platform_values=self._read_platform_values,
+            read_platform_values=partial(self._read_platform_values, context),
             logger=self._logger,
             on_result=report_result,
             is_replay=self._is_replay,
@@ -132,25 +134,37 @@ class LambdaAdapter:
             on_progress=self._on_progress,
         )
 
-    def _read_platform_values(self) -> PlatformValues:
+    def _read_platform_values(self, context: LambdaContext) -> PlatformValues:
         secret_id = self._app.settings.secret_id
-        return read_secret(secret_id, self._environ, self._app.http) if secret_id else PlatformValues()
+        if not secret_id:
+            return PlatformValues()
+        remaining_seconds = context.get_remaining_time_in_millis() / 1000
+        timeout = min(_EXTENSION_TIMEOUT_SECONDS, remaining_seconds * _EXTENSION_SHARE)
+        return read_secret(secret_id, self._environ, self._app.http, timeout)
 
 
-def read_secret(secret_id: str, environ: Mapping[str, str], transport: httpx.BaseTransport) -> PlatformValues:
-    """The keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
+def read_secret(
+    secret_id: str, environ: Mapping[str, str], transport: httpx.BaseTransport, timeout_seconds: float
+) -> PlatformValues:
+    """Return the keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
 
     Source: Secrets Manager User Guide, "AWS Parameters and Secrets Lambda Extension".
 
+    Args:
+        secret_id: The name or ARN of the secret.
+        environ: The function's environment.
+        transport: The connections.
+        timeout_seconds: How long the extension may take.
+
     Raises:
-        SettingsError: the extension does not answer, or the secret is not of that form.
+        SettingsError: The extension does not answer, or the secret is not of that form.
     """
     port = environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") or "2773"
     url = f"http://localhost:{port}/secretsmanager/get?secretId={quote(secret_id, safe='')}"
     headers = {"X-Aws-Parameters-Secrets-Token": environ.get("AWS_SESSION_TOKEN", "")}
     try:
         request = new_request("GET", url, headers)
-        answer = send(transport, request, auth=None, timeout_seconds=_EXTENSION_TIMEOUT_SECONDS)
+        answer = send(transport, request, auth=None, timeout_seconds=timeout_seconds)
         if answer.status_code == HTTPStatus.OK:
             return _parse_secret(json.loads(json.loads(answer.content)["SecretString"]))
         found = f"the secrets extension answers HTTP {answer.status_code}"
