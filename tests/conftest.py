@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,26 @@ SLOW_FIXTURES = {"zips", "deployed", "chromium"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that needs a slow fixture as slow, and one with random input as not measured."""
+    """Mark a test that needs a slow fixture as slow."""
     if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.slow)
-    # What random input covers differs from run to run, and to trace it takes as long as to run it.
-    if is_hypothesis_test(getattr(item, "obj", None)):
-        item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test with random input without tracing it for coverage.
+
+    What it covers differs from run to run, and to trace it takes as long as to run it. The mark for that,
+    no_cover, has no effect in the workers of pytest-xdist: there pytest-cov starts twice and pauses once.
+    """
+    if not is_hypothesis_test(getattr(item, "obj", None)):
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.fixture(autouse=True)
