@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pydantic import BaseModel
 
 from cbr_sync.errors import CbrSyncError, OutcomeUnknownError, RetryableError
-from cbr_sync.models import OutcomeError, Status, format_rfc3339
+from cbr_sync.models import DEFERRABLE, OutcomeError, Status, format_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from cbr_sync.results import MessageResult
     from cbr_sync.retry import Retrier
 
-# What a later run may still serve.
-DEFERRABLE = frozenset({Status.ALREADY_RUNNING, Status.UNFINISHED})
 # A trigger is handed on until one of these is reached.
 MAX_AGE = timedelta(hours=24)
 MAX_TIMES = 100

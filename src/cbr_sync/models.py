@@ -104,6 +104,8 @@ class Status(StrEnum):
 
 # A sync that was made, and did not do what it was made for.
 WENT_WRONG = frozenset({Status.FAILED, Status.TIMED_OUT, Status.PARTIAL})
+# What a later run may still serve.
+DEFERRABLE = frozenset({Status.ALREADY_RUNNING, Status.UNFINISHED})
 
 
 class Frozen(BaseModel):

@@ -8,14 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cbr_sync.credentials import find_credentials
-from cbr_sync.defer import (
-    DEFERRABLE,
-    MAX_VAULTS_IN_INVOKE,
-    MAX_VAULTS_IN_QUEUE,
-    Deferrer,
-    FunctionDestination,
-    QueueDestination,
-)
 from cbr_sync.errors import ApiError, SettingsError, SinkError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import ProjectClient, SignedClient
@@ -26,6 +18,7 @@ from cbr_sync.huawei.endpoints import (
     find_iam_endpoint,
     parse_function_urn,
 )
+from cbr_sync.models import DEFERRABLE
 from cbr_sync.retry import Throttle
 from cbr_sync.settings import is_function_urn
 from cbr_sync.sinks.base import emit_to_all
@@ -40,7 +33,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.app import App
     from cbr_sync.credentials import Credentials, PlatformValues
-    from cbr_sync.defer import Destination
+    from cbr_sync.defer import Deferrer, Destination
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import SyncOutcome, Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
@@ -181,11 +174,13 @@ class Services:
     @cached_property
     def deferrer(self) -> Deferrer:
         """Hands on to where CBR_SYNC_DEFER_TO says."""
+        from cbr_sync import defer  # noqa: PLC0415 - only where something is handed on
+
         app = self.app
         is_function = is_function_urn(app.settings.defer_to or "")
-        return Deferrer(
+        return defer.Deferrer(
             self._open_function if is_function else self._open_queue,
-            max_vaults=MAX_VAULTS_IN_INVOKE if is_function else MAX_VAULTS_IN_QUEUE,
+            max_vaults=defer.MAX_VAULTS_IN_INVOKE if is_function else defer.MAX_VAULTS_IN_QUEUE,
             now=app.clock.now,
             deadline=self._defer_deadline,
             logger=app.logger,
@@ -198,6 +193,7 @@ class Services:
             SettingsError: The keys of AWS are missing.
         """
         from cbr_sync.aws.sqs import build_sqs_client  # noqa: PLC0415 - only where something is handed on
+        from cbr_sync.defer import QueueDestination  # noqa: PLC0415
 
         app, queue_url = self.app, self.app.settings.defer_to or ""
         return QueueDestination(
@@ -213,6 +209,8 @@ class Services:
         Raises:
             SinkError: There are no credentials.
         """
+        from cbr_sync.defer import FunctionDestination  # noqa: PLC0415 - only where something is handed on
+
         settings = self.app.settings
         function = parse_function_urn(settings.defer_to or "")
         project = self.build_project_client(function.project_id)

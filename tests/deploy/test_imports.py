@@ -23,8 +23,8 @@ PACKAGES = {
 }
 # What every event needs, and what each adds.
 OURS = {
-    *("app", "clock", "credentials", "errors", "handler", "models", "results", "retry", "run", "services"),
-    *("settings", "sync", "threads", "tls", "transport", "validation"),
+    *("app", "clock", "credentials", "errors", "handler", "models", "network", "results", "retry", "run"),
+    *("services", "settings", "sync", "threads", "tls", "transport", "validation"),
     *("huawei", "huawei.cbr", "huawei.client", "huawei.clock", "huawei.endpoints", "huawei.signing"),
     *("monitoring", "monitoring.logger"),
     *("sinks", "sinks.base", "sinks.log", "sinks.messages", "sinks.registry"),
