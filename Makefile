@@ -1,7 +1,7 @@
 # make demo          sets up what it needs and shows the main job working, without any cloud account
 # make test          sets up what it needs and runs the tests
-# make test-fast     the tests that build nothing and open no browser, without coverage
-# make check         the one gate: format, lint, types, imports, template, tests
+# make test-fast     the tests that build nothing and open no browser
+# make check         the one gate: format, lint, types, imports, template, tests with their coverage
 # make check-deploy  lints what is deployed as SAM, CloudFormation and Terraform see it, and builds it with SAM
 # make build         writes the zips that are deployed into dist
 # make bench         measures ours against the same job on the usual libraries, in its own environment
@@ -34,7 +34,7 @@ demo: $(READY)
 # One worker for each core. Each takes half of the tests as they stand, so that what a module shares is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 test: $(READY)
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST)
 
 test-fast: $(READY)
 	$(PYTEST) -m "not slow"
@@ -45,7 +45,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/cfn-lint template.yaml
-	$(MAKE) --no-print-directory test
+	$(PYTEST) --cov --cov-report=term
 
 # Two environments, since their tools pin versions that do not agree. Every pin is in the file: no dependency is looked for.
 $(DEPLOY)/%/.ready: deploy/requirements-%.txt
