@@ -46,7 +46,7 @@ class Clock:
 
     def jitter(self, low: float, high: float) -> float:
         """Return a random number between *low* and *high*."""
-        return random.uniform(low, high)  # noqa: S311 - spreads requests, guards nothing
+        return random.uniform(low, high)  # noqa: S311 - spreads requests # nosec B311
 
     def remaining_seconds(self, deadline: float) -> float:
         """Return the seconds left to *deadline*; negative once it is over."""

@@ -30,9 +30,9 @@ PREFIX = "CBR_SYNC_"
 HYBRID = "hybrid"  # in CBR_SYNC_VAULTS: every hybrid vault
 # The vendor's SDK's names, then those of the samples on the API page.
 KEY_NAMES = (("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"), ("CLOUD_SDK_AK", "CLOUD_SDK_SK"))
-TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a name; beside temporary keys
+TOKEN_NAME = "HUAWEICLOUD_SDK_SECURITY_TOKEN"  # noqa: S105 - a name # nosec B105
 AWS_KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-AWS_TOKEN_NAME = "AWS_SESSION_TOKEN"  # noqa: S105 - a name
+AWS_TOKEN_NAME = "AWS_SESSION_TOKEN"  # noqa: S105 - a name # nosec B105
 # The secrets among the variables of others; ours are secret by the types of their fields.
 SECRET_NAMES = (*KEY_NAMES[0], TOKEN_NAME, *KEY_NAMES[1], *AWS_KEY_NAMES, AWS_TOKEN_NAME)
 _PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"
