@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError, RetryableError
 from cbr_sync.huawei.cbr import SYNC_ALREADY_RUNNING
+from cbr_sync.huawei.clock import TOLERANCE
 from cbr_sync.models import OutcomeError, Status, SyncOutcome, SyncParam
 from cbr_sync.threads import run_until
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from cbr_sync.models import Copies, Trigger
     from cbr_sync.retry import Retrier, Throttle
 
-# Covers moments of the API in whole seconds, and what is left of the clocks' difference.
-TOLERANCE = timedelta(seconds=2)
 # An older trigger is a sample event or an old dead-lettered one: no operation can serve it.
 MAX_TRIGGER_AGE = timedelta(hours=24)
 # No operation is expected to run for longer than this.
@@ -186,7 +185,7 @@ class VaultSync:
         )
         for claim in self.open_claims:
             if claim.since is not None:
-                since = self._api_clock.convert(claim.since) - TOLERANCE
+                since = self._api_clock.convert_start(claim.since)
                 if log := next((log for log in candidates if log.created_at >= since), None):
                     claim.adopt(log)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # A signature whose date is further off is refused. Source: API Request Signing Guide.
 MAX_OFFSET = timedelta(minutes=15)
 _SECOND = timedelta(seconds=1)
+# Covers moments of the API in whole seconds, and what is left of the clocks' difference.
+TOLERANCE = timedelta(seconds=2)
 # An offset that is known no better than this is taken for zero, if it can be: most clocks agree.
 _VAGUE = timedelta(seconds=2)
 
@@ -38,10 +40,13 @@ class ApiClock:
     @property
     def offset(self) -> timedelta:
         """The API's time less ours; zero while nothing, or nothing better, was measured."""
-        is_vague = self._latest - self._earliest > _VAGUE
-        if is_vague and self._earliest <= timedelta() <= self._latest:
+        if not self._is_precise and self._earliest <= timedelta() <= self._latest:
             return timedelta()
         return (self._earliest + self._latest) / 2
+
+    @property
+    def _is_precise(self) -> bool:
+        return self._latest - self._earliest <= _VAGUE
 
     @property
     def margin(self) -> timedelta:
@@ -54,6 +59,16 @@ class ApiClock:
             self._logger.warning("the API's clock is taken for ours", extra={"reason": self._trouble})
             self._trouble = ""
         return moment + self.offset
+
+    def convert_start(self, moment: datetime) -> datetime:
+        """Return from when on, on the API's clock, an operation counts as begun at *moment*.
+
+        What began at *moment* may show up to a second earlier. So with an offset within ``[e, l]`` every
+        start from ``moment + l - 2 s`` to ``moment + e - 1 s`` misses nothing, and lets nothing count that
+        began over two seconds too early. This one lies there, as long as ``l - e`` is a second at most.
+        """
+        error = min((self._latest - self._earliest) / 2, _SECOND / 2) if self._is_precise else timedelta()
+        return self.convert(moment) - TOLERANCE + error
 
     def observe(self, sent_at: datetime, received_at: datetime, date: str | None) -> None:
         """Take an answer into account.
