@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ class Clock:
 
     Deadlines are readings of :meth:`monotonic`, in seconds.
     """
+
+    def __init__(self) -> None:
+        """Start without any thread."""
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
 
     def now(self) -> datetime:
         """Return the wall clock's time, in UTC."""
@@ -37,8 +42,25 @@ class Clock:
             self.sleep(remaining)
 
     def start_thread(self, target: Callable[[], None]) -> None:
-        """Call *target* on a thread that keeps no process from ending."""
-        threading.Thread(target=target, daemon=True).start()
+        """Call *target* on a thread that keeps no process from ending.
+
+        A thread that has ended its work is used again: a new one costs most of the CPU of a small event.
+        """
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = SimpleQueue()
+            try:
+                threading.Thread(target=self._work, args=(inbox,), daemon=True).start()
+            except RuntimeError:  # the system has no more threads; this one does it, if later
+                target()
+                return
+        inbox.put(target)
+
+    def _work(self, inbox: SimpleQueue[Callable[[], None]]) -> None:
+        while True:
+            inbox.get()()
+            self._idle.append(inbox)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait for *event*, so many seconds at most, and return whether it is set."""

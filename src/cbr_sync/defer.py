@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from cbr_sync.errors import CbrSyncError, OutcomeUnknownError, RetryableError
 from cbr_sync.models import DEFERRABLE, OutcomeError, Status, format_rfc3339
+from cbr_sync.threads import call_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from cbr_sync.aws.sqs import SqsClient
+    from cbr_sync.clock import Clock
     from cbr_sync.errors import ApiError, EventError
     from cbr_sync.huawei.client import ProjectClient
     from cbr_sync.models import HandedOn, SyncOutcome
@@ -139,7 +141,7 @@ class Deferrer:
         open_destination: Callable[[], Destination],
         *,
         max_vaults: int,
-        now: Callable[[], datetime],
+        clock: Clock,
         deadline: float,
         logger: Logger,
     ) -> None:
@@ -148,14 +150,14 @@ class Deferrer:
         Args:
             open_destination: Returns it; called when it is first needed.
             max_vaults: How many vaults a message may name.
-            now: Returns the current time.
+            clock: The instance's clock.
             deadline: Reading of the clock, in seconds; nothing is sent after it.
             logger: Gets what goes wrong.
         """
         self._open_destination = open_destination
         self._destination: Destination | None = None
         self._max_vaults = max_vaults
-        self._now = now
+        self._clock = clock
         self._deadline = deadline
         self._logger = logger
 
@@ -178,7 +180,7 @@ class Deferrer:
         is_report_left = report is not None and isinstance(result.error, RetryableError)
         if not left and not is_report_left:
             return result
-        if origin.times >= MAX_TIMES or self._now() - origin.since >= MAX_AGE:
+        if origin.times >= MAX_TIMES or self._clock.now() - origin.since >= MAX_AGE:
             return result._replace(is_given_up=True)
         handed_on = origin._replace(times=origin.times + 1)
         if report is not None and is_report_left:
@@ -197,8 +199,7 @@ class Deferrer:
         failure: CbrSyncError | None = None
         try:
             while unsent:
-                self._destination = self._destination or self._open_destination()
-                self._destination.send(unsent[0], self._deadline)
+                call_until(self._deadline, partial(self._send, unsent[0]), clock=self._clock)
                 del unsent[0]
         except CbrSyncError as error:
             failure = error
@@ -211,6 +212,10 @@ class Deferrer:
         before = {outcome.vault_id: outcome for message in unsent for outcome in message.outcomes}
         outcomes = tuple(before.get(outcome.vault_id, outcome) for outcome in result.outcomes)
         return result._replace(outcomes=outcomes, error=unsent[0].error, left=(), defer_error=failure)
+
+    def _send(self, message: LeftMessage) -> None:
+        self._destination = self._destination or self._open_destination()
+        self._destination.send(message, self._deadline)
 
 
 def _mark(outcome: SyncOutcome) -> SyncOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from cbr_sync.credentials import find_credentials
@@ -26,6 +26,7 @@ from cbr_sync.sinks.log import LogSink
 from cbr_sync.sinks.messages import build_outcome_event
 from cbr_sync.sinks.registry import SINKS
 from cbr_sync.sync import Syncer, build_unsent_outcome
+from cbr_sync.threads import call_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cbr_sync.sinks.messages import CloudEvent
     from cbr_sync.sync import SyncTask
 
+T = TypeVar("T")
 # Kept back from syncing and following, to emit what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
 # The second function on FunctionGraph asks so often whether what it waits for can be served, in seconds.
@@ -87,12 +89,13 @@ class Services:
             SettingsError: There are no credentials.
         """
         allowed = self.app.settings.allowed_vaults
-        retry = self.app.retrier.bind(deadline=self._work_deadline, throttle=self._throttle)
-        vaults = retry(
-            lambda: list(
-                self.cbr.list_hybrid_vaults(object_type=selector.object_type, name=selector.name, retry=retry)
-            )
-        )
+
+        def list_vaults() -> list[Vault]:
+            name, object_type = selector.name, selector.object_type
+            return list(self.cbr.list_hybrid_vaults(object_type=object_type, name=name, retry=self._retry))
+
+        # Each page is tried again by itself, and all of them where the list has changed meanwhile.
+        vaults = self.app.retrier.call(list_vaults, deadline=self._work_deadline)
         # By their ids: a vault made meanwhile moves others to the next page, where they are listed again.
         return [
             vault
@@ -109,9 +112,17 @@ class Services:
         from cbr_sync.reports.reporter import Reporter  # noqa: PLC0415 - a sync needs no report
 
         app = self.app
-        retry = app.retrier.bind(deadline=self._work_deadline, throttle=self._throttle)
-        reporter = Reporter(cbr=self.cbr, retry=retry, now=app.clock.now, logger=app.logger)
+        reporter = Reporter(cbr=self.cbr, retry=self._retry, now=app.clock.now, logger=app.logger)
         return reporter.report(vaults, options, trigger)
+
+    def _retry(self, attempt: Callable[[], T]) -> T:
+        """Call *attempt* until it succeeds; it is left behind when the time for it is over.
+
+        Raises:
+            ApiError: The last error, or that the time is over.
+        """
+        retry = self.app.retrier.bind(deadline=self._work_deadline, throttle=self._throttle)
+        return call_until(self._work_deadline, partial(retry, attempt), clock=self.app.clock)
 
     def sync(self, tasks: Sequence[SyncTask], *, until_served: bool = False) -> list[SyncOutcome]:
         """Return one outcome for each task, in their order.
@@ -181,7 +192,7 @@ class Services:
         return defer.Deferrer(
             self._open_function if is_function else self._open_queue,
             max_vaults=defer.MAX_VAULTS_IN_INVOKE if is_function else defer.MAX_VAULTS_IN_QUEUE,
-            now=app.clock.now,
+            clock=app.clock,
             deadline=self._defer_deadline,
             logger=app.logger,
         )
@@ -314,16 +325,15 @@ class Services:
             from cbr_sync.huawei.iam import find_project_id  # noqa: PLC0415 - most functions know theirs
 
             app, settings = self.app, self.app.settings
-            app.found_project_id = app.retrier.call(
-                partial(
-                    find_project_id,
-                    self._client,
-                    find_iam_endpoint(settings),
-                    settings.region or "",
-                    timeout_seconds=partial(self._limit, self._work_deadline),
-                ),
-                deadline=self._work_deadline,
+            ask = partial(
+                find_project_id,
+                self._client,
+                find_iam_endpoint(settings),
+                settings.region or "",
+                timeout_seconds=partial(self._limit, self._work_deadline),
             )
+            call = partial(app.retrier.call, ask, deadline=self._work_deadline)
+            app.found_project_id = call_until(self._work_deadline, call, clock=app.clock)
         return self._known_project_id or ""
 
     @property

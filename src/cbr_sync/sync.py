@@ -17,7 +17,7 @@ from cbr_sync.errors import ApiError, NotAcceptedError, OutcomeUnknownError, Ret
 from cbr_sync.huawei.cbr import SYNC_ALREADY_RUNNING
 from cbr_sync.huawei.clock import TOLERANCE
 from cbr_sync.models import OutcomeError, Status, SyncOutcome, SyncParam
-from cbr_sync.threads import run_until
+from cbr_sync.threads import call_until, run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -303,20 +303,23 @@ class Syncer:
     ) -> dict[str, list[OperationLog]] | None:
         """Return the operations of these vaults since a moment on our clock; None if that fails."""
         begin = self._api_clock.convert(since) - self._api_clock.margin - TOLERANCE
-        found: dict[str, list[OperationLog]] = {}
         cbr = self._cbr.limit_to(deadline)
         retry = self._retrier.bind(deadline=deadline, throttle=self._throttle)
-        try:
+
+        def list_logs() -> dict[str, list[OperationLog]]:
+            found: dict[str, list[OperationLog]] = {}
             for log in cbr.list_sync_logs(since=begin, retry=retry):
                 if (vault_id := (log.vault_id or "").lower()) in vault_ids:
                     found.setdefault(vault_id, []).append(log)
+            return found
+
+        try:
+            return call_until(deadline, list_logs, clock=self._clock)
         except ApiError as error:
             reason = str(error)
         except Exception as error:  # it must not keep the POSTs from being sent
             self._logger.exception("unexpected error in the duplicate check")
             reason = type(error).__name__
-        else:
-            return found
         self._logger.warning("could not list operations before the first POST", extra={"reason": reason})
         return None
 
@@ -460,7 +463,8 @@ class Syncer:
         """
         offset = self._api_clock.offset
         since = min(moment for sync in syncs for moment in _list_beginnings(sync, offset))
-        logs = self._list(since, syncs[0].vault_id if len(syncs) == 1 else None, deadline)
+        vault_id = syncs[0].vault_id if len(syncs) == 1 else None
+        logs = call_until(deadline, partial(self._list, since, vault_id, deadline), clock=self._clock)
         by_id = {log.id: log for log in logs}
         for sync in syncs:
             for claim in sync.claims:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 import threading
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from cbr_sync.errors import NotAcceptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     # A job that returns an iterator is carried on after so many seconds, each time it yields them.
     Job = Callable[[], Iterator[float] | None]
+
+T = TypeVar("T")
 
 
 class _Jobs:
@@ -54,12 +58,11 @@ def _begin(job: Job) -> Iterator[float]:
     yield from job() or ()
 
 
-def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency: int = 1) -> bool:
+def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency: int = 1) -> None:
     """Run jobs on threads, and return when all have ended or the deadline is over.
 
     A job that still runs then is left behind on its thread, which keeps no process from ending; those that
-    did not begin never do. What is sent has its own check of the deadline. So a job that is alone runs on the
-    caller's thread: two threads that wait for each other cost most of the CPU of a small event.
+    did not begin never do. What is sent has its own check of the deadline.
 
     Args:
         deadline: Reading of *clock*, in seconds.
@@ -67,14 +70,13 @@ def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency
             seconds; its thread does something else meanwhile.
         clock: The instance's clock.
         concurrency: How many run at the same time, at most.
-
-    Returns:
-        Whether all jobs have ended.
     """
+    if not jobs:
+        return
     left = _Jobs(jobs, clock)
     lock = threading.Lock()
     done = threading.Event()
-    running = min(concurrency, len(jobs))
+    running = workers = min(concurrency, len(jobs))
 
     def work() -> None:
         nonlocal running
@@ -89,11 +91,44 @@ def run_until(deadline: float, jobs: Sequence[Job], *, clock: Clock, concurrency
             if running == 0:
                 done.set()
 
-    if len(jobs) <= 1:
-        work()
-        return True
-    for _ in range(running):
+    for _ in range(workers):
         clock.start_thread(work)
-    all_ended = clock.wait(done, clock.remaining_seconds(deadline))
+    clock.wait(done, clock.remaining_seconds(deadline))
     left.close()
-    return all_ended
+
+
+def call_until(deadline: float, action: Callable[[], T], *, clock: Clock) -> T:
+    """Call *action* on a thread of its own, and wait for it until the deadline and no longer.
+
+    Args:
+        deadline: Reading of *clock*, in seconds.
+        action: Callable without arguments. What it does after the deadline is lost.
+        clock: The instance's clock.
+
+    Returns:
+        Whatever it returns.
+
+    Raises:
+        NotAcceptedError: It has not ended by the deadline.
+        Exception: Whatever it raises.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:  # noqa: BLE001 - the caller raises it again
+            errors.append(error)
+        finally:
+            done.set()
+
+    clock.start_thread(work)
+    if not clock.wait(done, clock.remaining_seconds(deadline)):
+        raise NotAcceptedError(
+            "CbrSync.OutOfTime", "the time for it was over before it had ended", sent=False
+        )
+    for error in errors:
+        raise error
+    return results[0]

@@ -171,13 +171,12 @@ def test_a_check_that_hangs_leaves_half_of_the_time_for_the_posts() -> None:
 
 @pytest.mark.parametrize("limit", [3.0, 12.0, 60.0, 300.0])
 def test_a_check_that_hangs_is_left_behind(limit: float) -> None:
-    """Each of its requests waits for as long as it may."""
+    """As where no timeout of ours reaches: the POSTs go on."""
     world = make_world(5, operation_seconds=0)
 
     def hang(request: httpx.Request) -> httpx.Response | None:
         if request.url.path.endswith("/operation-logs"):
-            world.sleep(request.extensions["timeout"]["read"])
-            raise httpx.ReadTimeout("hangs", request=request)
+            world.sleep(10_000)
         return None
 
     function = Function(world, intercept=hang)
@@ -241,3 +240,21 @@ def test_posts_that_hang_for_longer_than_they_may_are_left_behind(log_lines: Lin
     world.sleep(20_000)
     assert len(list_posts(world)) == len(world.simulator.requests)
     assert sum(count_syncs(world)) <= 40
+
+
+@pytest.mark.parametrize("operation", ["/vaults", "/checkpoints/sync", "/operation-logs"])
+def test_one_request_that_never_returns_costs_no_other_outcome(operation: str) -> None:
+    """Of a run alone with it: the run ends before its platform ends it, and says what it does not know."""
+    world = make_world(1)
+
+    def hang(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith(operation):
+            world.sleep(10_000)
+        return None
+
+    function = Function(world, intercept=hang, CBR_SYNC_WAIT_SECONDS="600")
+    event = {"trigger": "schedule", "scheduled_time": build_schedule(world)["scheduled_time"], "vaults": {}}
+    statuses = function.deliver(event, 60)
+    expected = {"/vaults": {}, "/checkpoints/sync": {"unfinished": 1}, "/operation-logs": {"accepted": 1}}
+    assert statuses == expected[operation]
+    assert isinstance(function.error, SyncUnfinished) is (operation != "/operation-logs")

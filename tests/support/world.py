@@ -52,6 +52,7 @@ class VirtualClock(Clock):
     """
 
     def __init__(self, elapsed: float = 0.0, start: datetime = START) -> None:
+        super().__init__()
         self.elapsed = elapsed
         self._start = start
         self._awake = 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cbr_sync.errors import CbrSyncError, SinkError
+from cbr_sync.threads import call_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -125,7 +127,7 @@ def emit_to_all(
         end = clock.monotonic() + clock.remaining_seconds(deadline) / len(waiting)
         name, build = waiting.pop(0)
         try:
-            build().emit(events, end)
+            call_until(end, partial(_emit, build, events, end), clock=clock)
         except CbrSyncError as error:
             failures.append(f"{name}: {error}")
         except Exception as error:  # the others still have to get theirs
@@ -133,3 +135,7 @@ def emit_to_all(
             failures.append(f"{name}: {type(error).__name__}")
     if failures:
         raise SinkError("; ".join(failures))
+
+
+def _emit(build: Callable[[], Sink], events: Sequence[CloudEvent], deadline: float) -> None:
+    build().emit(events, deadline)
