@@ -372,7 +372,10 @@ def test_only_functiongraph_is_invoked_with_it(world: World) -> None:
         (build_handed_on(more=1), "handed_on.more: unknown key"),
         ({**build_handed_on(), "time": None}, "time: found null, expected a time with its zone"),
         ({**build_handed_on(), "handed_on": None}, "handed_on: found null, expected an object"),
-        ({key: value for key, value in build_handed_on().items() if key != "sync"}, "without sync or report"),
+        (
+            {key: value for key, value in build_handed_on().items() if key != "sync"},
+            "without sync, report or follow",
+        ),
     ],
 )
 def test_a_message_that_is_wrong_is_an_error_that_says_what(world: World, body: object, words: str) -> None:

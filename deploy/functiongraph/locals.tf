@@ -32,7 +32,7 @@ locals {
 
   # The least that it needs: to sync; to list operations; to list vaults; to publish outcomes; to hand on.
   actions = concat(
-    ["cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"],
+    ["cbr:vaults:sync", "cbr:tasks:list", "cbr:vaults:list", "cbr:vaults:get"],
     ["smn:topic:publish", "smn:topic:list"],
     ["functiongraph:function:invoke", "functiongraph:function:invokeAsync"],
     var.eventgrid_channel_id == "" ? [] : ["eg:channels:putEvents"],
@@ -53,6 +53,15 @@ locals {
     schedule       = "CRON_TZ=${var.timezone} ${var.report_schedule}"
     sync_execution = false
     user_event     = jsonencode({ report = { max_age_hours = var.max_age_hours } })
+  }
+
+  # Which syncs have ended. In UTC, whatever zone the others have: a zone may skip or repeat an hour.
+  follow = var.follow_minutes == 0 ? null : {
+    name           = "follow"
+    schedule_type  = "Cron"
+    schedule       = var.follow_minutes == 60 ? "CRON_TZ=UTC 0 0 * * * *" : "CRON_TZ=UTC 0 */${var.follow_minutes} * * * *"
+    sync_execution = false
+    user_event     = jsonencode({ follow = { every_minutes = var.follow_minutes, max_age_hours = var.max_age_hours } })
   }
 
   # Anybody may reach the path; the function itself refuses every request without a valid signature. The gateway sends
@@ -79,6 +88,7 @@ locals {
     for name, trigger in {
       nightly = { type = "TIMER", data = local.timer }
       morning = { type = "TIMER", data = local.report }
+      follow  = { type = "TIMER", data = local.follow }
       webhook = { type = "DEDICATEDGATEWAY", data = local.webhook }
     } : name => trigger if trigger.data != null
   }

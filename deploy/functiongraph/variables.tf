@@ -81,8 +81,19 @@ variable "max_age_hours" {
   default     = 26
 
   validation {
-    condition     = var.max_age_hours > 0 && var.max_age_hours <= 8784
-    error_message = "More than 0 hours, 8784 at most."
+    condition     = var.max_age_hours > 0 && var.max_age_hours <= 192
+    error_message = "More than 0 hours, 192 at most."
+  }
+}
+
+variable "follow_minutes" {
+  description = "How often to look which syncs have ended, and which vaults have become stale; 0 never looks"
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = contains([0, 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60], var.follow_minutes)
+    error_message = "One of 0, 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 and 60."
   }
 }
 

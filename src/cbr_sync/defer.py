@@ -49,8 +49,8 @@ class LeftMessage(NamedTuple):
     Attributes:
         body: Its JSON object.
         delay_seconds: How long it should be held back, where its destination can.
-        outcomes: What became of the syncs in it so far; empty for a report.
-        error: Why the report in it could not be made so far; None for syncs.
+        outcomes: What became of the syncs in it so far; empty for a report or a tick.
+        error: Why the report or the tick in it could not be served so far; None for syncs.
     """
 
     body: Mapping[str, Any]
@@ -166,7 +166,7 @@ class Deferrer:
         result: MessageResult,
         origin: HandedOn,
         time: datetime,
-        report: Mapping[str, Any] | None = None,
+        request: Mapping[str, Any] | None = None,
     ) -> MessageResult:
         """Return the result with what is left marked as deferred, and the messages to send for it.
 
@@ -174,17 +174,17 @@ class Deferrer:
             result: What became of the message.
             origin: How its trigger has been handed on so far.
             time: What began from here on serves it.
-            report: The payload of the report that it asks for.
+            request: The payload, if it asks for a report or is a tick.
         """
         left = [outcome for outcome in result.outcomes if outcome.status in DEFERRABLE]
-        is_report_left = report is not None and isinstance(result.error, RetryableError)
-        if not left and not is_report_left:
+        is_request_left = request is not None and isinstance(result.error, RetryableError)
+        if not left and not is_request_left:
             return result
         if origin.times >= MAX_TIMES or self._clock.now() - origin.since >= MAX_AGE:
             return result._replace(is_given_up=True)
         handed_on = origin._replace(times=origin.times + 1)
-        if report is not None and is_report_left:
-            body = _build_body(report, handed_on, time)
+        if request is not None and is_request_left:
+            body = _build_body(request, handed_on, time)
             message = LeftMessage(body, _choose_delay(handed_on, result.error), error=result.error)
             return result._replace(error=None, left=(message,))
         messages = _build_sync_messages(left, handed_on, time, self._max_vaults)

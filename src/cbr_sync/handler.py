@@ -30,7 +30,7 @@ def handle(event: object, context: Context) -> Reply:
         try:
             run = Run(context, max_seconds=envelope.max_seconds)
             messages = envelope.read(fields, run)
-            with run.pinged():
+            with run.pinged(messages):
                 run.serve(messages, in_order=envelope.in_order(fields))
                 run.emit()
                 run.hand_on_again()

@@ -82,6 +82,10 @@ class Kind(StrEnum):
     DIRECT = "direct"
 
 
+# What comes by the clock.
+SELF_TRIGGERED = frozenset({Kind.TIMER, Kind.SCHEDULE})
+
+
 class Status(StrEnum):
     """How one sync went.
 

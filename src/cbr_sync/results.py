@@ -10,6 +10,7 @@ from cbr_sync.models import Status
 if TYPE_CHECKING:
     from cbr_sync.defer import LeftMessage
     from cbr_sync.errors import ApiError, CbrSyncError, EventError
+    from cbr_sync.follow import FollowResult
     from cbr_sync.models import HandedOn, SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
 
@@ -22,6 +23,7 @@ class MessageResult(NamedTuple):
         message_id: The platform's own id of the message; empty where it has none.
         outcomes: One for each vault that it asked to sync.
         report: The report that it asked for.
+        follow: What happened in its interval, if it is a tick.
         error: Why it could not be served as a whole.
         is_served: False where its turn did not come, since an earlier message of its queue is unfinished.
         handed_on: How its trigger had been handed on before; None where it came by itself.
@@ -34,6 +36,7 @@ class MessageResult(NamedTuple):
     message_id: str = ""
     outcomes: tuple[SyncOutcome, ...] = ()
     report: Report | None = None
+    follow: FollowResult | None = None
     error: EventError | ApiError | None = None
     is_served: bool = True
     handed_on: HandedOn | None = None
@@ -96,6 +99,18 @@ class RunResult:
     def reports(self) -> list[Report]:
         """Every report."""
         return [message.report for message in self.messages if message.report]
+
+    @property
+    def follows(self) -> list[FollowResult]:
+        """What happened in the intervals of all ticks."""
+        return [message.follow for message in self.messages if message.follow]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there are only ticks, and nothing happened in their intervals."""
+        return bool(self.messages) and all(
+            message.follow and message.follow.is_idle for message in self.messages
+        )
 
     @property
     def errors(self) -> list[tuple[Trigger, EventError | ApiError]]:

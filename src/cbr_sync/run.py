@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
 from cbr_sync.errors import ApiError, CbrSyncError, EventError, OutcomeUnknownError
-from cbr_sync.models import HandedOn, Kind, SyncParam, VaultSelector
+from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, VaultSelector
 from cbr_sync.results import MessageResult, RunResult
 from cbr_sync.services import Services
 from cbr_sync.settings import is_same_queue
 from cbr_sync.sinks.messages import build_events
 from cbr_sync.sync import SyncTask, find_serving_time
-from cbr_sync.triggers.payload import ReportRequest, SyncRequest, parse_request
+from cbr_sync.triggers.payload import FollowRequest, ReportRequest, SyncRequest, is_tick, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.app import App
     from cbr_sync.credentials import PlatformValues
+    from cbr_sync.follow import FollowResult
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.models import SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
@@ -68,6 +70,7 @@ class Plan(NamedTuple):
         time: What began from here on serves it, once it has been handed on.
         tasks: The syncs that it asks for.
         report: The report that it asks for.
+        follow: What it asks for, if it is a tick.
         handed_on: How it had been handed on before; None where it came by itself.
     """
 
@@ -76,6 +79,7 @@ class Plan(NamedTuple):
     time: datetime
     tasks: tuple[SyncTask, ...] = ()
     report: ReportRequest | None = None
+    follow: FollowRequest | None = None
     handed_on: HandedOn | None = None
 
 
@@ -115,9 +119,15 @@ class Run:
         """Return the current time, in UTC."""
         return self._app.clock.now()
 
-    def pinged(self) -> AbstractContextManager[object]:
-        """Ping the check of CBR_SYNC_PING_URL, before and after what is done inside."""
-        return self.services.ping(self.request_id, self.result)
+    def pinged(self, messages: Sequence[Message]) -> AbstractContextManager[object]:
+        """Ping the check of CBR_SYNC_PING_URL, before and after what is done inside.
+
+        That is for what comes by the clock, and syncs or reports: a tick comes whether or not these do.
+        """
+        is_pinged = any(
+            message.trigger.kind in SELF_TRIGGERED and not is_tick(message.payload) for message in messages
+        )
+        return self.services.ping(self.request_id, self.result) if is_pinged else nullcontext()
 
     def serve(self, messages: Sequence[Message], *, in_order: bool = False) -> None:
         """Do what the messages ask for; one that cannot be read stops no other.
@@ -207,6 +217,8 @@ class Run:
         """
         request = parse_request(message, self.settings, may_be_handed_on=self._may_be_handed_on(message))
         now, handed_on = self.now(), request.handed_on
+        if isinstance(request, FollowRequest):
+            return _plan_tick(request, message.trigger, now)
         if handed_on:
             plan = Plan(handed_on.trigger, handed_on.since, request.time or now, handed_on=handed_on)
         else:
@@ -258,6 +270,12 @@ class Run:
                 result = result._replace(error=report)
             else:
                 result = result._replace(report=report)
+        if plan.follow:
+            follow = self._attempt(partial(self._follow, plan.follow, plan.time))
+            if isinstance(follow, (EventError, ApiError)):
+                result = result._replace(error=follow)
+            else:
+                result = result._replace(follow=follow)
         return self._defer(plan, result)
 
     def _defer(self, plan: Plan, result: MessageResult) -> MessageResult:
@@ -265,7 +283,7 @@ class Run:
         if not self.settings.defer_to:
             return result
         origin = plan.handed_on or HandedOn(plan.trigger, plan.began, times=0)
-        request = _build_report_payload(plan.report) if plan.report else None
+        request = _build_payload(plan)
         result = self.services.deferrer.mark_left(result, origin, plan.time, request)
         return result if plan.handed_on else self.services.deferrer.hand_on(result)
 
@@ -276,6 +294,9 @@ class Run:
         if not report.vaults:
             raise _build_no_vault_error(request.vaults, "report on")
         return report
+
+    def _follow(self, request: FollowRequest, time: datetime) -> FollowResult:
+        return self.services.follow(request.vaults, request.options, time)
 
     def _find_vaults(self, wanted: tuple[str, ...] | VaultSelector, purpose: str) -> list[Vault]:
         """Return the hybrid vaults that are wanted.
@@ -292,12 +313,38 @@ class Run:
         return found
 
 
-def _build_report_payload(request: ReportRequest) -> dict[str, Any]:
-    """Return the payload that asks for a report; without ``vaults`` its trigger's kind decides on which."""
-    options = request.options.model_dump(mode="json", exclude_unset=True)
-    if isinstance(request.vaults, tuple):
-        return {"report": options}
-    return {"report": options, "vaults": request.vaults.model_dump(mode="json", exclude_unset=True)}
+def _plan_tick(request: FollowRequest, trigger: Trigger, now: datetime) -> Plan:
+    """Return the plan of a tick: its interval is its event's, however late it comes.
+
+    Raises:
+        EventError: The event has no time.
+    """
+    handed_on = request.handed_on or HandedOn(trigger, now, times=0)
+    if handed_on.trigger.time is None:
+        raise EventError(
+            "found a tick without a time, expected an event of a timer or a schedule that has one"
+        )
+    return Plan(
+        handed_on.trigger,
+        handed_on.since,
+        handed_on.trigger.time,
+        follow=request,
+        handed_on=request.handed_on,
+    )
+
+
+def _build_payload(plan: Plan) -> dict[str, Any] | None:
+    """Return the payload that asks for a report or a tick again; None for syncs.
+
+    Without ``vaults`` its trigger's kind decides on which.
+    """
+    name, request = ("report", plan.report) if plan.report else ("follow", plan.follow)
+    if request is None:
+        return None
+    payload = {name: request.options.model_dump(mode="json", exclude_unset=True)}
+    if not isinstance(request.vaults, tuple):
+        payload["vaults"] = request.vaults.model_dump(mode="json", exclude_unset=True)
+    return payload
 
 
 def _build_no_vault_error(wanted: tuple[str, ...] | VaultSelector, purpose: str) -> EventError:

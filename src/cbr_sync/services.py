@@ -29,13 +29,15 @@ from cbr_sync.sync import Syncer, build_unsent_outcome
 from cbr_sync.threads import call_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from cbr_sync.app import App
     from cbr_sync.credentials import Credentials, PlatformValues
     from cbr_sync.defer import Deferrer, Destination
-    from cbr_sync.huawei.cbr import Vault
+    from cbr_sync.follow import FollowParam, FollowResult
+    from cbr_sync.huawei.cbr import OperationLog, Vault
     from cbr_sync.models import SyncOutcome, Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
     from cbr_sync.results import RunResult
@@ -114,6 +116,26 @@ class Services:
         app = self.app
         reporter = Reporter(cbr=self.cbr, retry=self._retry, now=app.clock.now, logger=app.logger)
         return reporter.report(vaults, options, trigger)
+
+    def follow(
+        self, vaults: tuple[str, ...] | VaultSelector, options: FollowParam, time: datetime
+    ) -> FollowResult:
+        """Return what happened in the interval of a tick.
+
+        Raises:
+            ApiError: The operations, or the vaults, cannot be listed.
+        """
+        from cbr_sync.follow import Follower  # noqa: PLC0415 - a sync needs no ticks
+
+        def list_sync_logs(since: datetime) -> Iterator[OperationLog]:
+            return self.cbr.list_sync_logs(since=since, retry=self._retry)
+
+        follower = Follower(
+            list_sync_logs=list_sync_logs,
+            find_vaults=self.find_vaults,
+            allowed_vaults=self.app.settings.allowed_vaults,
+        )
+        return follower.follow(vaults, options, time)
 
     def _retry(self, attempt: Callable[[], T]) -> T:
         """Call *attempt* until it succeeds; it is left behind when the time for it is over.

@@ -21,7 +21,17 @@ from support.cli import run_cli
 from support.world import FILE, VMWARE
 
 COMMANDS = [
-    *(["sync"], ["report"], ["vaults"], ["doctor"], ["invoke"], ["replay"], ["simulate"], ["schema"]),
+    *(
+        ["sync"],
+        ["report"],
+        ["follow"],
+        ["vaults"],
+        ["doctor"],
+        ["invoke"],
+        ["replay"],
+        ["simulate"],
+        ["schema"],
+    ),
     *(["webhook", "sign"], ["webhook", "send"]),
 ]
 

@@ -14,16 +14,45 @@ from jsonschema import Draft202012Validator
 
 from cbr_sync.cli.schema import build_schema
 from cbr_sync.errors import EventError
+from cbr_sync.follow import Edge, EdgeKind, EndedSync, FollowParam, FollowResult, Sync, find_interval
+from cbr_sync.huawei.cbr import OperationLog
 from cbr_sync.models import Copies, OutcomeError, Status
 from cbr_sync.reports.models import State
 from cbr_sync.simulator.scenarios import demo_simulator
-from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, CloudEvent, build_outcome_event
+from cbr_sync.sinks.messages import (
+    BECAME_STALE,
+    ENDS,
+    OVERDUE,
+    RECOVERED,
+    REJECTED,
+    REPORT,
+    RUN_FINISHED,
+    CloudEvent,
+    build_follow_events,
+    build_outcome_event,
+)
 from support.builders import SOURCE, Lines, build_outcome
 from support.cli import run_cli
-from support.world import PUBLIC, VMWARE, World
+from support.world import PUBLIC, START, VMWARE, World
 
 KEPT = Path(__file__).parent.parent.parent / "docs" / "messages.schema.json"
 VALIDATOR = Draft202012Validator(build_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+SYNC = Sync(START, START, "o", Status.SUCCEEDED)
+LOG = OperationLog.model_validate(
+    {
+        "id": "o",
+        "status": "success",
+        "created_at": START,
+        "extra_info": {"sync": {"sync_backup_num": 3}},
+        "vault_id": VMWARE,
+    }
+)
+FOLLOW = FollowResult(
+    find_interval(START, FollowParam(every_minutes=10)),
+    tuple(EndedSync(LOG, status, VMWARE, "vault", START, START) for status in ENDS),
+    tuple(Edge(kind, VMWARE, "vault", START, SYNC, SYNC, 26) for kind in EdgeKind),
+)
 
 
 @pytest.fixture
@@ -42,7 +71,7 @@ def messages(log_lines: Lines) -> list[CloudEvent]:
         build_outcome_event(build_outcome(status=status, copies=copies, error=error), SOURCE)
         for status in Status
     ]
-    return [*emitted, *more]
+    return [*emitted, *more, *build_follow_events(FOLLOW, SOURCE)]
 
 
 def test_the_schema_is_printed() -> None:
@@ -66,6 +95,8 @@ def test_every_message_keeps_to_the_schema(messages: list[CloudEvent]) -> None:
     assert {message["type"] for message in messages} == {
         *(f"cbr-sync.checkpoint.sync.{status}.v1" for status in Status),
         *(f"cbr-sync.vault.{state}.v1" for state in State if state is not State.FRESH),
+        *(f"cbr-sync.operation.{status}.v1" for status in ENDS),
+        *(OVERDUE, BECAME_STALE, RECOVERED),
         *(REJECTED, RUN_FINISHED, REPORT),
     }
     assert {message["type"] for message in messages} == set(build_schema()["discriminator"]["mapping"])

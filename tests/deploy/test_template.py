@@ -6,18 +6,21 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cfnlint.decode import cfn_yaml
 
+from cbr_sync.follow import MAX_HOURS, PERIODS
 from cbr_sync.models import Kind, Status
 from cbr_sync.monitoring.metrics import (
     ATTEMPTS,
     COLD_START,
     DURATION,
     NAMESPACE,
+    OF_FOLLOW,
     OF_STATUS,
     OLDEST_SYNC_AGE,
     SCHEDULED_RUNS,
@@ -25,7 +28,7 @@ from cbr_sync.monitoring.metrics import (
     STALE_VAULTS,
 )
 from cbr_sync.settings import Settings
-from cbr_sync.triggers.payload import ReportRequest, parse_request
+from cbr_sync.triggers.payload import FollowRequest, ReportRequest, parse_request
 from support.receiver import FakeReceiver, read_messages
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,12 +37,14 @@ RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 SCHEDULE = FUNCTION["Events"]["Nightly"]["Properties"]
 REPORT_SCHEDULE = FUNCTION["Events"]["Morning"]["Properties"]
+TICKS = FUNCTION["Events"]["Follow"]["Properties"]
 WORK = FUNCTION["Events"]["Work"]["Properties"]
 WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
 QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
 ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
 OUR_METRICS = {
     *OF_STATUS.values(),
+    *OF_FOLLOW.values(),
     *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, OLDEST_SYNC_AGE),
     SCHEDULED_STALE_VAULTS,
 }
@@ -136,6 +141,37 @@ def test_the_schedules_input_is_read_as_a_schedule() -> None:
     assert message.trigger.time is not None
     assert message.payload == {}
     assert event.keys() == {"trigger", "scheduled_time", "schedule_arn"}
+
+
+@pytest.mark.parametrize("minutes", TEMPLATE["Parameters"]["FollowMinutes"]["AllowedValues"])
+def test_ticks_fire_by_cron_in_utc_at_whole_multiples_of_their_period(minutes: int) -> None:
+    """A rate would begin at any second; 0 switches them off, and EventBridge knows no step of 60 minutes."""
+    is_within_hour, expression, hourly = TICKS["ScheduleExpression"]["Fn::If"]
+    assert is_within_hour == "FollowingWithinTheHour"
+    assert TEMPLATE["Conditions"]["FollowingWithinTheHour"] == {
+        "Fn::And": [{"Condition": "Following"}, {"Fn::Not": [{"Fn::Equals": [{"Ref": "FollowMinutes"}, 60]}]}]
+    }
+    assert TEMPLATE["Conditions"]["Following"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "FollowMinutes"}, 0]}]}
+    assert TICKS["State"] == {"Fn::If": ["Following", "ENABLED", "DISABLED"]}
+    assert TICKS["ScheduleExpressionTimezone"] == "UTC"
+    assert (expression, hourly) == (
+        {"Fn::Sub": "cron(0/${FollowMinutes} * * * ? *)"},
+        "cron(0 * * * ? *)",
+    )
+    assert minutes in {0, *PERIODS}
+    text = TICKS["Input"]["Fn::Sub"].replace("${FollowMinutes}", str(minutes)).replace("${MaxAgeHours}", "26")
+    event = json.loads(text.replace("<aws.scheduler.scheduled-time>", "2026-11-23T09:00:00Z"))
+    (message,) = read_messages(event)
+    assert message.trigger.time == datetime(2026, 11, 23, 9, tzinfo=UTC)
+    if minutes:
+        request = parse_request(message, FakeReceiver().settings)
+        assert isinstance(request, FollowRequest)
+        assert request.options.every_minutes == minutes
+
+
+def test_the_longest_age_is_one_that_ticks_can_see() -> None:
+    """They look back no further."""
+    assert TEMPLATE["Parameters"]["MaxAgeHours"]["MaxValue"] == MAX_HOURS
 
 
 def test_the_reports_input_is_read_as_a_report() -> None:

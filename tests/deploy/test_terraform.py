@@ -21,7 +21,7 @@ import pytest
 import bundle
 from cbr_sync.models import Kind, VaultSelector
 from cbr_sync.settings import Settings
-from cbr_sync.triggers.payload import ReportRequest, SyncRequest, parse_request
+from cbr_sync.triggers.payload import FollowRequest, ReportRequest, SyncRequest, parse_request
 from support.receiver import FakeReceiver, read_messages
 from support.world import secret_text
 
@@ -185,6 +185,7 @@ def compute_locals(tmp_path: Path, **variables: str) -> dict[str, Any]:
         "actions",
         "timer",
         "report",
+        "follow",
         "webhook",
         "triggers",
         "project_name",
@@ -243,7 +244,7 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
 
 def test_the_permissions_are_the_least(tmp_path: Path) -> None:
     """To sync, to find vaults and operations, to hand on, to publish; EventGrid's only with a channel."""
-    least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:tasks:get", "cbr:vaults:list", "cbr:vaults:get"}
+    least = {"cbr:vaults:sync", "cbr:tasks:list", "cbr:vaults:list", "cbr:vaults:get"}
     least |= {"functiongraph:function:invoke", "functiongraph:function:invokeAsync"}
     topics = {"smn:topic:publish", "smn:topic:list"}
     assert set(compute_locals(tmp_path)["actions"]) == least | topics
@@ -276,6 +277,27 @@ def test_the_reports_event_is_read_as_a_report(tmp_path: Path) -> None:
     assert request.options.max_age_hours == 50
 
 
+@pytest.mark.parametrize("minutes", [1, 10, 60])
+def test_ticks_fire_by_cron_in_utc_at_whole_multiples_of_their_period(tmp_path: Path, minutes: int) -> None:
+    """Whatever zone the other timers have; a rate counts from when it was made."""
+    follow = compute_locals(tmp_path, follow_minutes=str(minutes), timezone="Asia/Kolkata")["follow"]
+    field = "0" if minutes == 60 else f"*/{minutes}"
+    assert (follow["schedule_type"], follow["schedule"]) == ("Cron", f"CRON_TZ=UTC 0 {field} * * * *")
+    event = {"time": "2026-11-23T09:00:00Z", "trigger_type": "TIMER", "trigger_name": follow["name"],
+             "user_event": follow["user_event"]}  # fmt: skip
+    (message,) = read_messages(event)
+    request = parse_request(message, FakeReceiver().settings)
+    assert isinstance(request, FollowRequest)
+    assert request.options.every_minutes == minutes
+
+
+def test_ticks_can_be_switched_off(tmp_path: Path) -> None:
+    """By 0, which makes no trigger."""
+    off = compute_locals(tmp_path, follow_minutes="0")
+    assert off["follow"] is None
+    assert "follow" not in off["triggers"]
+
+
 def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     """With all that the API requires; signatures are the function's own affair."""
     without = compute_locals(tmp_path)
@@ -283,6 +305,7 @@ def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     timers = {
         "nightly": {"type": "TIMER", "data": without["timer"]},
         "morning": {"type": "TIMER", "data": without["report"]},
+        "follow": {"type": "TIMER", "data": without["follow"]},
     }
     assert without["triggers"] == timers
     both = compute_locals(tmp_path, webhook_gateway=GATEWAY, timeout="30")
@@ -300,6 +323,8 @@ def test_the_webhook_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
         ("schedule", "0 3 * * *"),
         ("report_schedule", "0 9 * * *"),
         ("max_age_hours", "0"),
+        ("max_age_hours", "193"),
+        ("follow_minutes", "7"),
         ("notify", "nobody"),
         ("timezone", "UTC 0"),
         ("name", "1"),

@@ -18,6 +18,7 @@ from cbr_sync.monitoring.metrics import (
     ATTEMPTS,
     COLD_START,
     DURATION,
+    OF_FOLLOW,
     OF_STATUS,
     OLDEST_SYNC_AGE,
     SCHEDULED_RUNS,
@@ -27,7 +28,15 @@ from cbr_sync.monitoring.metrics import (
 from cbr_sync.reports.models import State
 from cbr_sync.settings import DOCUMENTED_NAMES, Settings
 from cbr_sync.simulator.faults import parse_faults
-from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, build_events
+from cbr_sync.sinks.messages import (
+    BECAME_STALE,
+    OVERDUE,
+    RECOVERED,
+    REJECTED,
+    REPORT,
+    RUN_FINISHED,
+    build_events,
+)
 from support.builders import SOURCE, TRIGGER, build_outcome, build_result
 from support.world import START, World
 
@@ -36,6 +45,7 @@ TEMPLATE = (ROOT / "template.yaml").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METRICS = {
     *OF_STATUS.values(),
+    *OF_FOLLOW.values(),
     *(ATTEMPTS, COLD_START, DURATION, SCHEDULED_RUNS, STALE_VAULTS, SCHEDULED_STALE_VAULTS, OLDEST_SYNC_AGE),
 }
 COMMAND: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
@@ -139,6 +149,8 @@ def test_every_message_is_documented() -> None:
     types = {
         "cbr-sync.checkpoint.sync.{status}.v1",
         "cbr-sync.vault.{state}.v1",
+        "cbr-sync.operation.{status}.v1",
+        *(OVERDUE, BECAME_STALE, RECOVERED),
         REJECTED,
         REPORT,
         RUN_FINISHED,

@@ -26,6 +26,7 @@ from support.sockets import read_request, serving
 from support.world import BUSY, FILE, PUBLIC, SECRET, VMWARE, World, webhook_event
 
 CHECK = "https://hc.example.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001"
+EVENT = {"trigger": "schedule", "vault_id": VMWARE}
 RUN = "0f5e3a52-3d5c-4c3a-8a71-6f3f7a3b0001"
 
 
@@ -57,7 +58,8 @@ class Monitor:
 def run(
     world: World, event: object, monitor: Monitor, context: LocalLambdaContext | None = None, **environ: str
 ) -> dict[str, Any]:
-    """A run of a function that pings."""
+    """A run of a function that pings, by a schedule where the event is a payload."""
+    event = {"trigger": "schedule", **event} if isinstance(event, dict) and "headers" not in event else event
     environ = {**world.environ, "CBR_SYNC_PING_URL": CHECK, **environ}
     return world.on_lambda(event, environ, transport=httpx.MockTransport(monitor), context=context)
 
@@ -103,21 +105,14 @@ def test_what_another_delivery_may_finish_is_only_logged(world: World) -> None:
     assert monitor.said.startswith(f"syncs: 1 unfinished, 1 accepted\nunfinished: {FILE}: APIGW.0308: ")
 
 
-@pytest.mark.parametrize(
-    ("event", "words"),
-    [
-        ({"vault_id": "tape-7"}, "vault_id: found a string of 6 characters"),
-        (["what", "is", "this"], "found a list of 3 as the event"),
-    ],
-)
-def test_an_event_that_cannot_be_read_is_a_failure(world: World, event: object, words: str) -> None:
+def test_an_event_that_cannot_be_read_is_a_failure(world: World) -> None:
     """Somebody has to fix it."""
     monitor = Monitor(world)
     with pytest.raises(CbrSyncError):
-        run(world, event, monitor)
+        run(world, {"vault_id": "tape-7"}, monitor)
     assert monitor.suffixes == ["/start", "/fail"]
-    assert monitor.said.startswith("rejected: direct ")
-    assert words in monitor.said
+    assert monitor.said.startswith("rejected: schedule ")
+    assert "vault_id: found a string of 6 characters" in monitor.said
 
 
 def test_a_broken_sink_is_a_failure(world: World) -> None:
@@ -157,19 +152,20 @@ def test_a_long_list_is_cut(world: World) -> None:
     assert (len(lines), lines[-1]) == (11, "and 41 more")
     world.simulator = demo_simulator(world.now)
     monitor = Monitor(world)
-    run(world, {"report": {}}, monitor)
+    run(world, {"report": {}, "vaults": {}}, monitor)
     assert "failing: vault-vmware-broken" in monitor.said
     assert "BackupService.6405: Bucket object deletion failed." in monitor.said
 
 
-def test_a_stranger_pings_nobody(world: World) -> None:
-    """An unsigned webhook is no run."""
+def test_only_what_comes_by_the_clock_pings(world: World) -> None:
+    """A monitor waits for timers and schedules; a webhook says nothing about them, nor does a tick."""
     monitor = Monitor(world)
     event = webhook_event({"vault_id": VMWARE}, world, secret=b"the stranger's own, thirty-two b")
     assert run(world, event, monitor)["statusCode"] == 401
-    assert monitor.pings == []
     assert run(world, webhook_event({"vault_id": VMWARE}, world, secret=SECRET), monitor)["statusCode"] == 200
-    assert monitor.suffixes == ["/start", ""]
+    world.on_lambda({"vault_id": FILE}, transport=httpx.MockTransport(monitor))
+    run(world, {"follow": {"every_minutes": 10}, "scheduled_time": "2026-11-23T03:00:00Z"}, monitor)
+    assert monitor.pings == []
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
@@ -192,7 +188,7 @@ def test_a_ping_without_a_connection_changes_nothing(world: World, log_lines: Li
         return cloud.handle_request(request)
 
     environ = {**world.environ, "CBR_SYNC_PING_URL": CHECK}
-    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(unreachable))
+    reply = world.on_lambda(EVENT, environ, transport=httpx.MockTransport(unreachable))
     assert reply["counts"] == {"accepted": 1}
     reasons = [line["reason"] for line in log_lines() if "reason" in line]
     message = "CbrSync.Unreachable: no connection to https://hc.example.com: Name or service not known"
@@ -256,7 +252,7 @@ def test_a_check_whose_host_cannot_be_is_only_logged(world: World, log_lines: Li
             request.url.host.encode("idna")
         return cloud.handle_request(request)
 
-    reply = world.on_lambda({"vault_id": VMWARE}, environ, transport=httpx.MockTransport(answer))
+    reply = world.on_lambda(EVENT, environ, transport=httpx.MockTransport(answer))
     assert reply["counts"] == {"accepted": 1}
     assert len([line for line in log_lines() if line["message"] == "a ping was not accepted"]) == 2
 
@@ -284,5 +280,5 @@ def test_each_status_has_its_ping(status: Status) -> None:
 def test_nobody_is_pinged_where_no_check_is_set(world: World) -> None:
     """The same run without the setting sends what it always sent."""
     monitor = Monitor(world)
-    world.on_lambda({"vault_id": VMWARE}, transport=httpx.MockTransport(monitor))
+    world.on_lambda(EVENT, transport=httpx.MockTransport(monitor))
     assert monitor.pings == []

@@ -284,23 +284,31 @@ def test_a_good_day_is_one_quiet_event(log_lines: Lines) -> None:
     "event",
     [
         {"trigger_type": "TIMER", "trigger_name": "t", "user_event": '{"report": {"max_age_hours": 26}}'},
-        {"record": [{"smn": {"message": '{"report": {}, "vaults": {}}', "message_id": "m"}}]},
-        {"specversion": "1.0", "type": "ask", "id": "e", "data": {"report": {}}},
         {"report": {}},
     ],
 )
-def test_any_trigger_may_ask_for_a_report_on_functiongraph(event: dict[str, Any]) -> None:
-    """The payload is the same for all of them."""
+def test_a_timer_and_an_invoke_may_ask_for_a_report_on_functiongraph(event: dict[str, Any]) -> None:
+    """The payload is the same for both."""
     reply = build_world((VAULT, [PastSync(3)])).on_functiongraph(event)
     assert [read_states(found) for found in reply["reports"]] == [{"vault": "fresh"}]
 
 
-def test_a_signed_webhook_may_ask_for_a_report() -> None:
-    """200 with the report; the vaults' states are its content, not its status."""
-    world = build_world((VAULT, [PastSync(30)]))
-    reply = world.on_lambda(webhook_event({"report": {}}, world))
-    assert reply["statusCode"] == 200
-    assert read_states(json.loads(reply["body"])["reports"][0]) == {"vault": "stale"}
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (
+            {"record": [{"smn": {"message": '{"report": {}, "vaults": {}}', "message_id": "m"}}]},
+            "notification",
+        ),
+        ({"specversion": "1.0", "type": "ask", "id": "e", "data": {"report": {}}}, "event"),
+    ],
+)
+def test_no_notification_and_no_event_may_ask_for_a_report(event: dict[str, Any], kind: str) -> None:
+    """Nor may a webhook: a report names every vault."""
+    world = build_world((VAULT, [PastSync(3)]))
+    with pytest.raises(EventError, match=f"found report in an event of kind {kind}, expected it only in"):
+        world.on_functiongraph(event)
+    assert world.on_lambda(webhook_event({"report": {}}, world))["statusCode"] == 400
 
 
 def test_a_message_may_ask_for_a_report_beside_others_that_sync() -> None:

@@ -74,6 +74,7 @@ EXPECTED_RESULTS = {
         "aws-notification-sns": expect_accepted("returned", VMWARE),
         "aws-queue-sqs": expect_accepted("0 handed back", VMWARE, FILE, VMWARE_2),
         "aws-queue-sqs-fifo": expect_accepted("0 handed back", VMWARE, FILE),
+        "aws-schedule-follow": Expected("returned", ()),
         "aws-schedule-report": Expected("returned", NOT_FRESH_VMWARE),
         "aws-schedule-rule": expect_accepted("returned", VMWARE, FILE),
         "aws-schedule-scheduler": expect_accepted("returned", VMWARE, FILE),
@@ -91,6 +92,7 @@ EXPECTED_RESULTS = {
         "functiongraph-queue-kafka": expect_accepted("returned", VMWARE, FILE),
         "functiongraph-queue-rocketmq": expect_accepted("returned", VMWARE_2),
         "functiongraph-timer": expect_accepted("returned", VMWARE, FILE),
+        "functiongraph-timer-follow": Expected("returned", ()),
         "functiongraph-timer-report": Expected(
             "returned", (*NOT_FRESH_VMWARE[:2], (NEW, "never"), *NOT_FRESH_VMWARE[2:])
         ),

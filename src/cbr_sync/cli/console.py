@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from cbr_sync.follow import EdgeKind
 from cbr_sync.models import Status
 from cbr_sync.reports.models import Report, State
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
+    from cbr_sync.follow import FollowResult
     from cbr_sync.huawei.cbr import Vault
     from cbr_sync.local import InvokeResult
     from cbr_sync.models import SyncOutcome
@@ -31,10 +33,16 @@ if TYPE_CHECKING:
 # More bars than this would not fit on a terminal.
 MAX_BARS = 20
 
-_STYLES = {
+_STYLES: dict[str, str] = {
     **dict.fromkeys((Status.FAILED, Status.TIMED_OUT, State.FAILING, State.NEVER), "bold red"),
     **dict.fromkeys((Status.UNFINISHED, Status.PARTIAL, State.STALE, State.UNKNOWN), "yellow"),
-    **dict.fromkeys((Status.ACCEPTED, Status.SUCCEEDED, State.FRESH), "green"),
+    **dict.fromkeys((Status.ACCEPTED, Status.SUCCEEDED, State.FRESH, "recovered"), "green"),
+    "overdue": "yellow",
+}
+_EDGE_WORDS = {
+    EdgeKind.OVERDUE: ("overdue", "began"),
+    EdgeKind.BECAME_STALE: ("stale", "the last success began"),
+    EdgeKind.RECOVERED: ("recovered", "began"),
 }
 _NO_SUCCESS = {
     State.NEVER: "no sync has ever succeeded",
@@ -57,7 +65,7 @@ def print_json(value: Any) -> None:
 
 def style_status(word: str) -> Text:
     """Give a status or a state its colour."""
-    return Text(word.replace("_", " "), style=_STYLES.get(word, ""))  # type: ignore[call-overload]
+    return Text(word.replace("_", " "), style=_STYLES.get(word, ""))
 
 
 def format_vault(name: str, vault_id: str) -> Text:
@@ -126,6 +134,27 @@ def show_vaults(vaults: Sequence[Vault]) -> None:
         name = format_vault(vault.name, vault.id)
         table.add_row(name, vault.billing.object_type or "-", vault.billing.status or "-", Text(tags))
     make_console().print(table)
+
+
+def show_follow(follow: FollowResult) -> None:
+    """Show a line for each operation that ended, and for each line that a vault crossed, as they happened."""
+    rows = []
+    for one in follow.ended:
+        began = f"began {one.log.created_at:%d %b %H:%M}"
+        why = f", {one.log.error.code}: {one.log.error.message}" if one.log.error else ""
+        rows.append((one.ended_at, one.status, one.vault_name or one.vault_id, f"{began}{why}"))
+    for edge in follow.edges:
+        word, what = _EDGE_WORDS[edge.kind]
+        began = f"{what} {edge.sync.created_at:%d %b %H:%M}"
+        rows.append((edge.at, word, edge.vault_name or edge.vault_id, began))
+    out = make_console()
+    if not rows:
+        out.print(
+            f"nothing to report from {follow.interval.start:%d %b %H:%M} to {follow.interval.end:%H:%M} UTC"
+        )
+    for moment, word, vault, text in sorted(rows):
+        line = Text.assemble(f"{moment:%d %b %H:%M} UTC  ", style_status(word), f"  {vault}  {text}")
+        out.print(line, soft_wrap=True)
 
 
 def show_error(result: InvokeResult) -> None:

@@ -8,6 +8,7 @@ import typer
 
 import cbr_sync
 from cbr_sync.cli.doctor.command import run_doctor
+from cbr_sync.cli.follow import follow_syncs
 from cbr_sync.cli.invoke import invoke_event
 from cbr_sync.cli.replay import replay_events
 from cbr_sync.cli.report import show_report
@@ -27,6 +28,7 @@ _OPERATION, _DEVELOPMENT = "Operation", "Development and troubleshooting"
 app = typer.Typer(help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command("sync", rich_help_panel=_OPERATION)(sync_vaults)
 app.command("report", rich_help_panel=_OPERATION)(show_report)
+app.command("follow", rich_help_panel=_OPERATION)(follow_syncs)
 app.command("vaults", rich_help_panel=_OPERATION)(list_vaults)
 app.command("doctor", rich_help_panel=_OPERATION)(run_doctor)
 app.command("invoke", rich_help_panel=_DEVELOPMENT)(invoke_event)

@@ -25,6 +25,7 @@ from cbr_sync.settings import KEY_NAMES, PREFIX, Settings, parse_webhook_secret
 from cbr_sync.simulator.models import DEFAULT_VAULTS
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
+from cbr_sync.sinks.registry import SINKS
 from cbr_sync.triggers.base import Platform
 
 if TYPE_CHECKING:
@@ -127,6 +128,12 @@ def invoke_quietly(
             timeout_seconds=timeout_seconds,
             log=log,
         )
+
+
+def drop_destinations(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those that say whom to tell: looking sends nothing, and pings nobody."""
+    names = {"CBR_SYNC_PING_URL", *(sink.setting for sink in SINKS)}
+    return {name: value for name, value in environ.items() if name not in names}
 
 
 def build_selector(name: str | None, object_type: str | None, tags: list[str] | None) -> dict[str, Any]:

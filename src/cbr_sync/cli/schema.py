@@ -15,7 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from cbr_sync.cli.console import print_json
 from cbr_sync.models import Status, SyncOutcome, Timestamp, Trigger, VaultId
 from cbr_sync.reports.models import ReportSummaryFields, State, VaultReport
-from cbr_sync.sinks.messages import REJECTED, REPORT, RUN_FINISHED, Rejected, RunFinished
+from cbr_sync.sinks.messages import (
+    BECAME_STALE,
+    ENDS,
+    OVERDUE,
+    RECOVERED,
+    REJECTED,
+    REPORT,
+    RUN_FINISHED,
+    OperationEnded,
+    OperationOverdue,
+    Rejected,
+    RunFinished,
+    VaultBecameStale,
+    VaultRecovered,
+)
 
 
 class _Envelope(BaseModel):
@@ -65,6 +79,13 @@ def build_schema() -> dict[str, Any]:
             if state is not State.FRESH
         ),
         _build_message(REPORT, ReportSummary),
+        *(
+            _build_message(f"cbr-sync.operation.{status}.v1", OperationEnded, subject=(VaultId, ...))
+            for status in ENDS
+        ),
+        _build_message(OVERDUE, OperationOverdue, subject=(VaultId, ...)),
+        _build_message(BECAME_STALE, VaultBecameStale, subject=(VaultId, ...)),
+        _build_message(RECOVERED, VaultRecovered, subject=(VaultId, ...)),
     ]
     message: Any = Annotated[functools.reduce(operator.or_, messages), Field(discriminator="type")]
     adapter: TypeAdapter[Any] = TypeAdapter(message)

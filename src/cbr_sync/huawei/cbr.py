@@ -110,6 +110,7 @@ class OperationLog(BaseModel):
         status: The API's word, one of an open set.
         created_at: When it began.
         ended_at: When it ended; None where it has not.
+        updated_at: When it last changed; None where that cannot be read.
         vault_id: Its vault, in either case; None where the API does not say.
         vault_name: The vault's name.
         error_info: What went wrong.
@@ -120,6 +121,7 @@ class OperationLog(BaseModel):
     status: str
     created_at: _Moment
     ended_at: Annotated[_Moment | None, _OrNone] = None
+    updated_at: Annotated[_Moment | None, _OrNone] = None
     vault_id: str | None = None
     vault_name: Annotated[str | None, _OrNone] = None
     error_info: Annotated[_OpErrorInfo | None, _OrNone] = None

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cbr_sync.models import Kind, Status
+from cbr_sync.models import SELF_TRIGGERED, Status
 from cbr_sync.monitoring.logger import import_powertools, read_service_name, read_switch
 
 if TYPE_CHECKING:
@@ -29,7 +29,18 @@ OLDEST_SYNC_AGE = "OldestSyncAgeHours"
 SCHEDULED_STALE_VAULTS = "ScheduledStaleVaults"
 # One for each status: SyncsAccepted, SyncsAlreadyRunning ...
 OF_STATUS = {status: "Syncs" + status.title().replace("_", "") for status in Status}
-_SELF_TRIGGERED = (Kind.SCHEDULE, Kind.TIMER)
+# What ticks report: how operations ended, and the lines that were crossed.
+OF_FOLLOW = {
+    "operation.succeeded": "OperationsSucceeded",
+    "operation.partial": "OperationsPartial",
+    "operation.skipped": "OperationsSkipped",
+    "operation.timed_out": "OperationsTimedOut",
+    "operation.failed": "OperationsFailed",
+    "operation.unknown": "OperationsUnknown",
+    "operation.overdue": "OperationsOverdue",
+    "vault.became_stale": "VaultsBecameStale",
+    "vault.recovered": "VaultsRecovered",
+}
 
 
 class RunMetrics:
@@ -50,21 +61,25 @@ class RunMetrics:
         self._environ = environ
         self._counts: Counter[str] = Counter({COLD_START: 1} if cold else {})
         self._oldest: float | None = None
+        self._is_idle = False
 
     def count(self, result: RunResult) -> None:
         """Count the result of a run; of several reports the worst numbers count."""
         outcomes, reports = result.outcomes, result.reports
+        self._is_idle = result.is_idle
         own = [
             outcome for message in result.messages if not message.handed_on for outcome in message.outcomes
         ]
-        if any(outcome.trigger.kind in _SELF_TRIGGERED for outcome in own):
+        if any(outcome.trigger.kind in SELF_TRIGGERED for outcome in own):
             self._counts[SCHEDULED_RUNS] = 1
         for outcome in outcomes:
             self._counts[OF_STATUS[outcome.status]] += 1
             self._counts[ATTEMPTS] += outcome.attempts
+        for follow in result.follows:
+            self._counts.update({OF_FOLLOW[word]: count for word, count in follow.counts.items()})
         for report in reports:
             self._raise_to(STALE_VAULTS, len(report.not_fresh))
-            if report.trigger.kind in _SELF_TRIGGERED:
+            if report.trigger.kind in SELF_TRIGGERED:
                 self._raise_to(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
         ages = [report.oldest_sync_age_hours for report in reports]
         self._oldest = max((age for age in ages if age is not None), default=None)
@@ -73,7 +88,12 @@ class RunMetrics:
         self._counts[name] = max(self._counts[name], count)
 
     def flush(self, seconds: float) -> None:
-        """Write the metrics of a run that took this long, unless they are switched off."""
+        """Write the metrics of a run that took this long, unless they are switched off.
+
+        A tick with nothing to report writes none: it comes a hundred times a day, and each would be billed.
+        """
+        if self._is_idle:
+            return
         environ = self._environ
         name = "POWERTOOLS_METRICS_DISABLED"
         # By name, or on a developer's machine unless that says otherwise.

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict  # pydantic's own, which the standard one is not before 3.12
 
-from cbr_sync.models import OutcomeError, Status, format_rfc3339
+from cbr_sync.models import Copies, OutcomeError, Status, format_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from pydantic import BaseModel
+
+    from cbr_sync.follow import Edge, FollowResult
     from cbr_sync.models import SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
     from cbr_sync.results import RunResult
@@ -28,8 +31,16 @@ CloudEvent = dict[str, Any]
 REJECTED = "cbr-sync.trigger.rejected.v1"
 RUN_FINISHED = "cbr-sync.run.finished.v1"
 REPORT = "cbr-sync.report.v1"
+OVERDUE = "cbr-sync.operation.overdue.v1"
+BECAME_STALE = "cbr-sync.vault.became_stale.v1"
+RECOVERED = "cbr-sync.vault.recovered.v1"
 # The least that a sink takes is EventGrid's 64 KB for one event, here in its longest form of JSON.
 MAX_BYTES = 64_000
+# How operations end; the last where we have no word for it.
+ENDS = (
+    *(Status.SUCCEEDED, Status.PARTIAL, Status.SKIPPED, Status.TIMED_OUT, Status.FAILED),
+    "unknown",
+)
 WORST_FIRST = (
     *(Status.FAILED, Status.TIMED_OUT, Status.UNFINISHED, Status.PARTIAL),
     *(Status.SKIPPED, Status.ALREADY_RUNNING, Status.DEFERRED, Status.ACCEPTED, Status.SUCCEEDED),
@@ -40,6 +51,7 @@ _TROUBLE_STATUSES = ("failed", "timed_out", "partial", "unfinished", "already_ru
 # As words, since their models are for reports alone.
 _TROUBLE_STATES = ("failing", "never", "stale", "unknown")
 _TROUBLE = frozenset({*_TROUBLE_STATUSES, *_TROUBLE_STATES})
+_TROUBLE_TYPES = frozenset({REJECTED, OVERDUE, BECAME_STALE})
 
 
 class Rejected(TypedDict):
@@ -69,6 +81,52 @@ class RunFinished(TypedDict):
     omitted: int
 
 
+class OperationEnded(TypedDict):
+    """An operation that ended, whoever started it; ``unknown`` is an end that has no word of ours."""
+
+    vault_id: str
+    vault_name: str | None
+    operation_log_id: str
+    status: str
+    started_at: str
+    ended_at: str
+    copies: Copies | None
+    error: OutcomeError | None
+    last_success_at: str | None
+
+
+class OperationOverdue(TypedDict):
+    """An operation that has run for longer than ``overdue_hours``."""
+
+    vault_id: str
+    vault_name: str | None
+    operation_log_id: str
+    started_at: str
+    overdue_hours: float
+
+
+class VaultBecameStale(TypedDict):
+    """A vault whose last success began ``max_age_hours`` before this event; its operation is that success."""
+
+    vault_id: str
+    vault_name: str | None
+    operation_log_id: str
+    last_success_at: str
+    max_age_hours: float
+
+
+class VaultRecovered(TypedDict):
+    """A vault that has a success again, after it was failing or stale; its operation is that success."""
+
+    vault_id: str
+    vault_name: str | None
+    operation_log_id: str
+    started_at: str
+    ended_at: str
+    previous_success_at: str | None
+    max_age_hours: float
+
+
 def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> Iterator[CloudEvent]:
     """Yield everything that a run has to report.
 
@@ -90,6 +148,8 @@ def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> 
         yield build_rejected_event(trigger, str(error), source, now)
     for report in result.reports:
         yield from build_report_events(report, source)
+    for follow in result.follows:
+        yield from build_follow_events(follow, source)
 
 
 def build_outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
@@ -169,11 +229,62 @@ def build_report_events(report: Report, source: str) -> Iterator[CloudEvent]:
         yield _build_event(kind, source, identity, sums["at"], data, subject=row["vault_id"])
 
 
+def build_follow_events(follow: FollowResult, source: str) -> Iterator[CloudEvent]:
+    """Yield the CloudEvents of what happened in a tick's interval.
+
+    Their ids are made of the operation, and of its status or the limit that was crossed: whoever reports the
+    same again does so under the same id.
+    """
+    for one in follow.ended:
+        ended: OperationEnded = {
+            "vault_id": one.vault_id,
+            "vault_name": one.vault_name,
+            "operation_log_id": one.log.id,
+            "status": one.status,
+            "started_at": format_rfc3339(one.log.created_at),
+            "ended_at": format_rfc3339(one.ended_at),
+            "copies": _dump(one.log.copies),
+            "error": _dump(one.log.error),
+            "last_success_at": format_rfc3339(one.last_success_at) if one.last_success_at else None,
+        }
+        kind = f"cbr-sync.operation.{one.status}.v1"
+        yield _build_event(kind, source, [kind, one.log.id], ended["ended_at"], ended, subject=one.vault_id)
+    for edge in follow.edges:
+        kind = f"cbr-sync.{edge.kind}.v1"
+        data = {
+            "vault_id": edge.vault_id,
+            "vault_name": edge.vault_name,
+            "operation_log_id": edge.sync.id,
+            **_describe_limit(edge, kind),
+        }
+        identity = [kind, edge.sync.id, edge.limit_hours]
+        yield _build_event(kind, source, identity, format_rfc3339(edge.at), data, subject=edge.vault_id)
+
+
+def _describe_limit(edge: Edge, kind: str) -> dict[str, Any]:
+    """Return which limit was crossed, and since when."""
+    began = format_rfc3339(edge.sync.created_at)
+    if kind == OVERDUE:
+        return {"started_at": began, "overdue_hours": edge.limit_hours}
+    if kind == BECAME_STALE:
+        return {"last_success_at": began, "max_age_hours": edge.limit_hours}
+    return {
+        "started_at": began,
+        "ended_at": format_rfc3339(edge.at),
+        "previous_success_at": format_rfc3339(edge.before.created_at) if edge.before else None,
+        "max_age_hours": edge.limit_hours,
+    }
+
+
+def _dump(record: BaseModel | None) -> Any:
+    return record.model_dump(mode="json") if record else None
+
+
 def is_trouble(event: CloudEvent) -> bool:
     """Return whether an event is about trouble: the words of its status, its state or its counts say so."""
     data: Mapping[str, Any] = event["data"]
     words = {data.get("status"), data.get("state"), *data.get("counts", ())}
-    return event["type"] == REJECTED or bool(data.get("rejected")) or not _TROUBLE.isdisjoint(words)
+    return event["type"] in _TROUBLE_TYPES or bool(data.get("rejected")) or not _TROUBLE.isdisjoint(words)
 
 
 def _build_event(

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cbr_sync.errors import CbrSyncError, RetryableError, SyncUnfinished
-from cbr_sync.models import Trigger
+from cbr_sync.models import Trigger, format_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -190,10 +190,19 @@ class Envelope:
 
 
 def build_body(result: RunResult) -> Reply:
-    """Return ``{"outcomes": [...]}``, with ``"reports": [...]`` where there are any."""
+    """Return ``{"outcomes": [...]}``, with ``"reports"`` and ``"follows"`` where there are any."""
     body: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in result.outcomes]}
     if result.reports:
         body["reports"] = [report.model_dump(mode="json") for report in result.reports]
+    if result.follows:
+        body["follows"] = [
+            {
+                "after": format_rfc3339(follow.interval.start),
+                "until": format_rfc3339(follow.interval.end),
+                "counts": follow.counts,
+            }
+            for follow in result.follows
+        ]
     return body
 
 

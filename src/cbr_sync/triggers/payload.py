@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from cbr_sync.errors import EventError, VaultNotAllowedError
-from cbr_sync.models import HandedOn, Kind, SyncParam, Trigger, VaultId, VaultSelector
+from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, Trigger, VaultId, VaultSelector
 from cbr_sync.settings import HYBRID
 from cbr_sync.triggers.base import MAX_ID_LENGTH
 from cbr_sync.triggers.envelopes import ENVELOPES
@@ -27,13 +27,14 @@ from cbr_sync.validation import describe_value, explain, format_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cbr_sync.follow import FollowParam
     from cbr_sync.reports.models import ReportParam
     from cbr_sync.settings import Settings
     from cbr_sync.triggers.base import Message
 
 MAX_VAULTS = 1000
 _MAX_MISTAKES = 5
-_SELF_TRIGGERED = frozenset({Kind.TIMER, Kind.SCHEDULE})
+_MAY_ASK_FOR_REPORTS = SELF_TRIGGERED | {Kind.QUEUE, Kind.DIRECT}
 _EXPECTED = {
     "sync": 'an object with vault_id, or a list of such, as in {"sync": {"vault_id": "<uuid>"}}',
     "vault_id": "a vault id (a UUID such as 8d3a8b28-a697-41e2-8d5d-903669f8a02d)",
@@ -60,6 +61,16 @@ _EXPECTED_IN_REPORTS = {
     "vaults": _EXPECTED["vaults"],
     "max_age_hours": "a number of hours over 0, at most 8784",
     "history_hours": "a number of hours from 0 to 8784",
+    **_EXPECTED_INSIDE,
+}
+
+_EXPECTED_IN_TICKS = {
+    "follow": 'an object such as {"every_minutes": 10}',
+    "vaults": _EXPECTED["vaults"],
+    "every_minutes": "one of 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 and 60",
+    "max_age_hours": "a number of hours over 0, at most 192",
+    "overdue_hours": "a number of hours over 0, at most 192",
+    "settle_minutes": "a number of minutes from 0 to 60",
     **_EXPECTED_INSIDE,
 }
 
@@ -96,7 +107,23 @@ class ReportRequest(NamedTuple):
     handed_on: HandedOn | None = None
 
 
-Request = SyncRequest | ReportRequest
+class FollowRequest(NamedTuple):
+    """A message is a tick: it asks what became of all syncs in its interval.
+
+    Attributes:
+        options: The tick's period and limits.
+        vaults: The vaults by their ids, or all hybrid ones that a selector matches.
+        time: When it fired, where it was handed on.
+        handed_on: How the tick has been handed on; None where it came by itself.
+    """
+
+    options: FollowParam
+    vaults: tuple[str, ...] | VaultSelector
+    time: datetime | None = None
+    handed_on: HandedOn | None = None
+
+
+Request = SyncRequest | ReportRequest | FollowRequest
 
 
 def parse_request(message: Message, settings: Settings, *, may_be_handed_on: bool = False) -> Request:
@@ -121,12 +148,25 @@ def parse_request(message: Message, settings: Settings, *, may_be_handed_on: boo
     return _parse_payload(payload, kind, settings)
 
 
+def is_tick(payload: object) -> bool:
+    """Return whether a payload asks to follow; one that cannot be read does not."""
+    try:
+        return "follow" in _decode(payload)
+    except EventError:
+        return False
+
+
 def _parse_payload(payload: Mapping[str, object], kind: Kind, settings: Settings) -> Request:
-    is_self_triggered = kind in _SELF_TRIGGERED
+    is_self_triggered = kind in SELF_TRIGGERED
     if payload == {}:
         return _build_default_request(kind, settings.vaults)
+    default_vaults = settings.vaults if is_self_triggered else ()
+    if "follow" in payload:
+        _check_kind("follow", kind, SELF_TRIGGERED)
+        return _parse_follow(payload, default_vaults)
     if "report" in payload:
-        return _parse_report(payload, settings.vaults if is_self_triggered else ())
+        _check_kind("report", kind, _MAY_ASK_FOR_REPORTS)
+        return _parse_report(payload, default_vaults)
     if "vaults" in payload:
         form = _validate(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
         return SyncRequest(form.vaults, _choose_auto_trigger(form, default=is_self_triggered), form.time)
@@ -210,9 +250,7 @@ def _validate(
         raise EventError("; ".join(mistakes[:_MAX_MISTAKES]) + more) from None
 
 
-def _parse_handed_on(
-    payload: Mapping[str, object], settings: Settings, *, may_be_handed_on: bool
-) -> SyncRequest | ReportRequest:
+def _parse_handed_on(payload: Mapping[str, object], settings: Settings, *, may_be_handed_on: bool) -> Request:
     """Return what was handed on: by the kind of its first trigger, and with that trigger.
 
     Raises:
@@ -228,8 +266,8 @@ def _parse_handed_on(
     form = marks.handed_on
     trigger = Trigger(kind=form.kind, id=form.id, time=form.time)
     rest = {key: value for key, value in payload.items() if key not in given}
-    if rest.keys().isdisjoint({"sync", "report"}):
-        raise EventError("found handed_on without sync or report, expected one of them beside it")
+    if rest.keys().isdisjoint({"sync", "report", "follow"}):
+        raise EventError("found handed_on without sync, report or follow, expected one of them beside it")
     request = _parse_payload(rest, form.kind, settings)
     return request._replace(time=marks.time, handed_on=HandedOn(trigger, form.since, form.times))
 
@@ -239,9 +277,29 @@ def _parse_report(payload: Mapping[str, object], default_vaults: Sequence[str]) 
     from cbr_sync.reports.models import ReportForm  # noqa: PLC0415 - a sync needs no report
 
     form = _validate(ReportForm, payload, _EXPECTED_IN_REPORTS)
+    return ReportRequest(form.report, _choose_scope(payload, form.vaults, default_vaults))
+
+
+def _parse_follow(payload: Mapping[str, object], default_vaults: Sequence[str]) -> FollowRequest:
+    """Return what a tick asks for: without ``vaults``, about *default_vaults* where there are any."""
+    from cbr_sync.follow import FollowForm  # noqa: PLC0415 - a sync needs no ticks
+
+    form = _validate(FollowForm, payload, _EXPECTED_IN_TICKS)
+    return FollowRequest(form.follow, _choose_scope(payload, form.vaults, default_vaults))
+
+
+def _choose_scope(
+    payload: Mapping[str, object], selector: VaultSelector, default_vaults: Sequence[str]
+) -> tuple[str, ...] | VaultSelector:
     if "vaults" not in payload and default_vaults and HYBRID not in default_vaults:
-        return ReportRequest(form.report, tuple(default_vaults))
-    return ReportRequest(form.report, form.vaults)
+        return tuple(default_vaults)
+    return selector
+
+
+def _check_kind(key: str, kind: Kind, allowed: Iterable[Kind]) -> None:
+    if kind not in allowed:
+        kinds = ", ".join(sorted(allowed))
+        raise EventError(f"found {key} in an event of kind {kind}, expected it only in one of kind {kinds}")
 
 
 def _parse_params(payload: Mapping[str, object], *, default: bool) -> tuple[list[SyncParam], datetime | None]:
@@ -261,8 +319,8 @@ def _parse_params(payload: Mapping[str, object], *, default: bool) -> tuple[list
             return _build_params([(one_form.vault_id, auto_trigger)]), one_form.time
     keys = ", ".join(format_key(key) for key in list(payload)[:_MAX_MISTAKES])
     raise EventError(
-        f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report "
-        f"in one of the known envelopes: {_list_forms()}"
+        f"found an object with the keys {keys}, expected one of sync, vault_id, vault_ids, vaults, report, "
+        f"follow in one of the known envelopes: {_list_forms()}"
     )
 
 
@@ -292,7 +350,7 @@ def _choose_auto_trigger(form: _VaultForm | _VaultsForm | _SelectorForm, *, defa
 
 
 def _build_default_request(kind: Kind, default_vaults: Sequence[str]) -> SyncRequest:
-    if kind not in _SELF_TRIGGERED:
+    if kind not in SELF_TRIGGERED:
         raise EventError(f"found an empty payload, expected one of {', '.join(_EXPECTED)}, report")
     if not default_vaults:
         raise EventError("found an empty payload and no CBR_SYNC_VAULTS; set it, or name vaults in the event")
