@@ -239,6 +239,34 @@ def _compared(bench: Bench, figure: str, name: str, count: int, goal: float) -> 
     )
 
 
+def tick(bench: Bench) -> Iterator[Row]:
+    """An idle tick, cold and up to its reply, then warm; each against our own sync."""
+    with bench.endpoint() as url:
+        environ, usual = bench.environ_of_ours(url), bench.environ(bench.ours, url)
+        cold_runs = {
+            "tick": lambda: bench.cold("cold_tick.py", "outcome", environ)[0],
+            "sync": lambda: bench.cold("cold_ours.py", "outcome", environ)[0],
+            "given": lambda: bench.cold("cold_given.py", "outcome", usual)[0],
+        }
+        cpu = in_turns(cold_runs, ROUNDS)
+        warm_runs = {
+            "tick": lambda: bench.result("warm_tick.py", environ, 300)["cpu_us"],
+            "sync": lambda: bench.result("warm_ours.py", environ, 300)["cpu_us"],
+        }
+        warm_cpu = in_turns(warm_runs, ROUNDS)
+    for other, label in (("sync", "against a sync"), ("given", "against the given libraries imported")):
+        figure = f"idle tick, cold, up to its reply, CPU, {label}"
+        yield Row(figure, f"{cpu['tick']:.0f} ms", f"{cpu[other]:.0f} ms", cpu["tick"] / cpu[other], None)
+    ratio = warm_cpu["tick"] / warm_cpu["sync"]
+    yield Row(
+        "idle tick, warm, CPU, against a sync",
+        f"{warm_cpu['tick']:.0f} µs",
+        f"{warm_cpu['sync']:.0f} µs",
+        ratio,
+        None,
+    )
+
+
 def warm(bench: Bench) -> Iterator[Row]:
     """One more event in the same process."""
     yield from _compared(bench, "warm: one more event, CPU", "warm", 300, 0.60)
@@ -298,7 +326,7 @@ def memory(bench: Bench) -> Iterator[Row]:
     )
 
 
-FIGURES = {figure.__name__: figure for figure in (cold, warm, call, sign, fanout, queue, memory)}
+FIGURES = {figure.__name__: figure for figure in (cold, tick, warm, call, sign, fanout, queue, memory)}
 
 
 def capacity(bench: Bench) -> float:

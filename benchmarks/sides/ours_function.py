@@ -2,9 +2,15 @@
 
 from cbr_sync.aws_lambda import handler
 
-__all__ = ["SCHEDULE", "Context", "handler"]
+__all__ = ["SCHEDULE", "TICK", "Context", "handler"]
 
 SCHEDULE = {"version": "0", "id": "1", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+TICK = {
+    "trigger": "schedule",
+    "scheduled_time": "2026-11-26T03:10:00Z",
+    "follow": {"every_minutes": 10},
+    "vaults": {},
+}
 
 
 class Context:
