@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, assert_never
 
 from pydantic import AfterValidator, Field, StrictInt
 
@@ -79,7 +79,7 @@ class Interval(NamedTuple):
     end: datetime
     logs_since: datetime
 
-    def holds(self, moment: datetime) -> bool:
+    def has_moment(self, moment: datetime) -> bool:
         """Return whether a moment lies in it."""
         return self.start < moment <= self.end
 
@@ -212,16 +212,26 @@ class VaultLogs:
     def find_edges(self, interval: Interval, param: FollowParam) -> Iterator[tuple[EdgeKind, datetime, Sync]]:
         """Yield the lines that were crossed inside the interval: which, when, and by which operation."""
         overdue, max_age = timedelta(hours=param.overdue_hours), timedelta(hours=param.max_age_hours)
-        for sync in self._syncs:
-            crossed_at = sync.created_at + overdue
-            if interval.holds(crossed_at) and (sync.ended_at is None or sync.ended_at > crossed_at):
-                yield EdgeKind.OVERDUE, crossed_at, sync
-        for sync in self._ended:
-            crossed_at = sync.created_at + max_age
-            if interval.holds(crossed_at) and self.find_success_before(crossed_at) == sync:
-                yield EdgeKind.BECAME_STALE, crossed_at, sync
-            if sync.ended_at and interval.holds(sync.ended_at) and self._is_recovery(sync, max_age):
-                yield EdgeKind.RECOVERED, sync.ended_at, sync
+        crossings = [
+            *((EdgeKind.OVERDUE, sync.created_at + overdue, sync) for sync in self._syncs),
+            *((EdgeKind.BECAME_STALE, sync.created_at + max_age, sync) for sync in self._ended),
+            *((EdgeKind.RECOVERED, sync.ended_at, sync) for sync in self._ended if sync.ended_at),
+        ]
+        for kind, at, sync in crossings:
+            if interval.has_moment(at) and self._is_crossing(kind, at, sync, max_age):
+                yield kind, at, sync
+
+    def _is_crossing(self, kind: EdgeKind, at: datetime, sync: Sync, max_age: timedelta) -> bool:
+        """Return whether an operation has really crossed a line at the moment at which it can have."""
+        match kind:
+            case EdgeKind.OVERDUE:
+                return sync.ended_at is None or sync.ended_at > at
+            case EdgeKind.BECAME_STALE:
+                return self.find_success_before(at) == sync
+            case EdgeKind.RECOVERED:
+                return self._is_recovery(sync, max_age)
+            case _:
+                assert_never(kind)
 
     def _is_recovery(self, sync: Sync, max_age: timedelta) -> bool:
         """Return whether a vault that was failing or stale has a success again.
@@ -267,18 +277,18 @@ class FollowLogs:
 
     def add(self, log: OperationLog) -> None:
         """Take a log into account; of one that arrives on two pages, the one that says that it has ended."""
-        vault_id = (log.vault_id or "").lower()
-        is_in_scope = vault_id and (self._vault_ids is None or vault_id in self._vault_ids)
-        if not is_in_scope or not self._interval.logs_since <= log.created_at <= self._interval.slot:
-            return
-        ended_at = find_end(log)
-        if log.is_ended and ended_at is None:
+        vault_id, ended_at = (log.vault_id or "").lower(), find_end(log)
+        if not self._is_in_scope(vault_id, log) or (log.is_ended and ended_at is None):
             return
         syncs = self._by_vault.setdefault(vault_id, {})
         if ended_at is not None or log.id not in syncs:
             syncs[log.id] = Sync(ended_at, log.created_at, log.id, log.end_status)
-        if ended_at is not None and self._interval.holds(ended_at):
+        if ended_at is not None and self._interval.has_moment(ended_at):
             self._ended[log.id] = log
+
+    def _is_in_scope(self, vault_id: str, log: OperationLog) -> bool:
+        is_in_window = self._interval.logs_since <= log.created_at <= self._interval.slot
+        return is_in_window and bool(vault_id) and (self._vault_ids is None or vault_id in self._vault_ids)
 
     def build_result(self) -> FollowResult:
         """Return what happened in the interval, without any name that no log shows."""
@@ -295,7 +305,7 @@ class FollowLogs:
     def _list_ended(self, vault_id: str, syncs: dict[str, Sync], logs: VaultLogs) -> Iterator[EndedSync]:
         for log in [self._ended[log_id] for log_id in syncs if log_id in self._ended]:
             sync = syncs[log.id]
-            if sync.ended_at and self._interval.holds(sync.ended_at):
+            if sync.ended_at and self._interval.has_moment(sync.ended_at):
                 before = logs.find_success_before(sync.ended_at, sync)
                 last = before.created_at if before else None
                 status = log.end_status or UNKNOWN

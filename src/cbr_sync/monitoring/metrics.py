@@ -15,6 +15,7 @@ from cbr_sync.monitoring.logger import import_powertools, read_service_name, rea
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cbr_sync.reports.models import Report
     from cbr_sync.results import RunResult
 
 
@@ -78,11 +79,15 @@ class RunMetrics:
         for follow in result.follows:
             self._counts.update({OF_FOLLOW[word]: count for word, count in follow.counts.items()})
         for report in reports:
-            self._raise_to(STALE_VAULTS, len(report.not_fresh))
-            if report.trigger.kind in SELF_TRIGGERED:
-                self._raise_to(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
-        ages = [report.oldest_sync_age_hours for report in reports]
-        self._oldest = max((age for age in ages if age is not None), default=None)
+            self._count_report(report)
+
+    def _count_report(self, report: Report) -> None:
+        self._raise_to(STALE_VAULTS, len(report.not_fresh))
+        if report.trigger.kind in SELF_TRIGGERED:
+            self._raise_to(SCHEDULED_STALE_VAULTS, len(report.not_fresh))
+        age = report.oldest_sync_age_hours
+        if age is not None:
+            self._oldest = max(self._oldest or age, age)
 
     def _raise_to(self, name: str, count: int) -> None:
         self._counts[name] = max(self._counts[name], count)
