@@ -492,7 +492,7 @@ TIMES = st.lists(st.sampled_from([0, 20, 70, 400, 1000]), min_size=1, max_size=5
 PASSING = ["429", "503", "refuse", "reset-after", "502"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     gaps=TIMES,
     older=st.sampled_from([None, 0, 30]),

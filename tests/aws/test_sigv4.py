@@ -102,7 +102,7 @@ HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     request=st.tuples(
         st.sampled_from(["GET", "POST", "delete"]),

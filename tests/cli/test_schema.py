@@ -104,7 +104,7 @@ def test_every_message_keeps_to_the_schema(messages: list[CloudEvent]) -> None:
 
 def test_the_schema_refuses_what_is_not_emitted(messages: list[CloudEvent]) -> None:
     """A key too much or too few, in the envelope or in the data; another type; an id that is none."""
-    for message in messages:
+    for message in {message["type"]: message for message in messages}.values():
         for broken in mutants(message):
             assert not VALIDATOR.is_valid(broken), broken
 

@@ -296,7 +296,7 @@ SPECIAL_HEADERS = st.sampled_from(
 )
 
 
-@settings(max_examples=1800, deadline=None)
+@settings(max_examples=900, deadline=None)
 @given(
     plain=st.builds(PlainRequest, METHODS, build_paths(TEXT), QUERIES, build_headers(TEXT), BODIES),
     special=SPECIAL_HEADERS,
