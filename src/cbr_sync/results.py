@@ -25,6 +25,7 @@ class MessageResult(NamedTuple):
         report: The report that it asked for.
         follow: What happened in its interval, if it is a tick.
         error: Why it could not be served as a whole.
+        deliveries: How many times the message has been delivered, where that is known.
         is_served: False where its turn did not come, since an earlier message of its queue is unfinished.
         handed_on: How its trigger had been handed on before; None where it came by itself.
         left: The messages that are still to be sent to hand on what is ``deferred`` in it.
@@ -38,6 +39,7 @@ class MessageResult(NamedTuple):
     report: Report | None = None
     follow: FollowResult | None = None
     error: EventError | ApiError | None = None
+    deliveries: int = 1
     is_served: bool = True
     handed_on: HandedOn | None = None
     left: tuple[LeftMessage, ...] = ()

@@ -14,7 +14,14 @@ from cbr_sync.services import Services
 from cbr_sync.settings import is_same_queue
 from cbr_sync.sinks.messages import build_events
 from cbr_sync.sync import SyncTask, find_serving_time
-from cbr_sync.triggers.payload import FollowRequest, ReportRequest, SyncRequest, is_tick, parse_request
+from cbr_sync.triggers.payload import (
+    FollowRequest,
+    ReportRequest,
+    SyncRequest,
+    is_own_message,
+    is_tick,
+    parse_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,11 +139,18 @@ class Run:
     def serve(self, messages: Sequence[Message], *, in_order: bool = False) -> None:
         """Do what the messages ask for; one that cannot be read stops no other.
 
+        What cbr-sync has emitted itself asks for nothing, so that a function whose source is also its sink
+        does not feed itself.
+
         Args:
             messages: All messages of the event.
             in_order: Serve them one by one, and none after the first that is unfinished.
         """
         results = self.result.messages
+        own = [message for message in messages if is_own_message(message.payload)]
+        if own:
+            self._app.logger.info("own messages were ignored", extra={"count": len(own)})
+            messages = [message for message in messages if message not in own]
         if not in_order:
             results += self._serve_together(messages)
             return
@@ -256,7 +270,7 @@ class Run:
         self, message: Message, plan: Plan | EventError | ApiError, outcomes: Iterator[SyncOutcome]
     ) -> MessageResult:
         """Return the result of a message, with its share of the outcomes, or with its report."""
-        result = MessageResult(message.trigger, message.id)
+        result = MessageResult(message.trigger, message.id, deliveries=message.deliveries)
         if not isinstance(plan, Plan):
             return result._replace(error=plan)
         result = result._replace(

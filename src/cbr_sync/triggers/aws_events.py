@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from cbr_sync.triggers.base import (
+    BYTE_ORDER_MARK,
     Envelope,
     Event,
     RawMessage,
@@ -100,7 +101,9 @@ def read_sns(event: Event) -> Iterable[RawMessage]:
 def read_sqs(event: Event) -> Iterable[RawMessage]:
     """Read the messages of a batch; their ids are the same in every delivery."""
     for record in event["Records"]:
-        sent = get_text(get_object(record, "attributes"), "SentTimestamp")
+        attributes = get_object(record, "attributes")
+        sent = get_text(attributes, "SentTimestamp")
+        count = get_text(attributes, "ApproximateReceiveCount")
         time = int(sent) if sent.isdecimal() else None
         message = as_object(record)
         payload = _unwrap_body(message.get("body"))
@@ -110,13 +113,14 @@ def read_sqs(event: Event) -> Iterable[RawMessage]:
             payload,
             platform_time=time,
             queue_arn=get_text(message, "eventSourceARN"),
+            deliveries=int(count) if count.isdecimal() else 1,
         )
 
 
 def _unwrap_body(body: object) -> object:
     """Return the payload in a message's body, out of the envelope of an SNS topic or an EventBridge rule."""
     try:
-        inner = json.loads(body) if isinstance(body, str) else body
+        inner = json.loads(body.removeprefix(BYTE_ORDER_MARK)) if isinstance(body, str) else body
     except (ValueError, RecursionError):
         return body
     match inner:

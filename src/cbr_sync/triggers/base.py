@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cbr_sync.settings import Settings
 
 MAX_ID_LENGTH = 256
+# Some senders begin a text with it; it says nothing.
+BYTE_ORDER_MARK = "\ufeff"
 _MAX_NAMES = 5
 # A number from here on is taken for milliseconds since 1970, up to the end for a moment at all.
 _MILLISECONDS_BEGIN, _MILLISECONDS_END = 10**11, 10**14
@@ -44,6 +46,7 @@ class RawMessage(NamedTuple):
         payload: What it asks for, not yet parsed.
         platform_time: When the platform got it, in the same forms; None where no platform says.
         queue_arn: The queue of SQS that it lay in; empty where it came another way.
+        deliveries: How many times it has been delivered, where that is known.
     """
 
     id: str
@@ -51,6 +54,7 @@ class RawMessage(NamedTuple):
     payload: object
     platform_time: object = None
     queue_arn: str = ""
+    deliveries: int = 1
 
 
 class Message(NamedTuple):
@@ -62,6 +66,7 @@ class Message(NamedTuple):
         id: The platform's own id of the message; empty where it has none.
         platform_time: When the platform got it; None where no platform says.
         queue_arn: The queue of SQS that it lay in; empty where it came another way.
+        deliveries: How many times it has been delivered, where that is known.
     """
 
     trigger: Trigger
@@ -69,6 +74,7 @@ class Message(NamedTuple):
     id: str = ""
     platform_time: datetime | None = None
     queue_arn: str = ""
+    deliveries: int = 1
 
     def settle_trigger(self, payload_time: datetime | None, now: datetime) -> Trigger:
         """Return the trigger with the time that counts.
@@ -150,6 +156,7 @@ class Envelope:
                 raw.id,
                 parse_moment(raw.platform_time),
                 raw.queue_arn,
+                raw.deliveries,
             )
             for raw in self._read(event)
         ]
@@ -238,6 +245,11 @@ def parse_moment(value: object) -> datetime | None:
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except OverflowError:
         return None
+
+
+def is_own_event(fields: Mapping[str, object]) -> bool:
+    """Return whether this is a CloudEvent that cbr-sync emits: their types all begin alike."""
+    return get_text(fields, "type").startswith("cbr-sync.")
 
 
 def get_text(fields: Mapping[str, object], key: str) -> str:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cbr_sync.triggers.base import Event, RawMessage, as_object, get_first, get_list, get_object, get_text
+from cbr_sync.triggers.base import (
+    Event,
+    RawMessage,
+    as_object,
+    get_first,
+    get_list,
+    get_object,
+    get_text,
+    is_own_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,8 +71,9 @@ def read_smn(event: Event) -> Iterable[RawMessage]:
 
 
 def read_cloud_event(event: Event) -> Iterable[RawMessage]:
-    """Read a CloudEvent: its data is the payload."""
-    yield RawMessage(get_text(event, "id"), event.get("time"), event.get("data"))
+    """Read a CloudEvent: its data is the payload; of one of our own, the whole event, which says so."""
+    payload = event if is_own_event(event) else event.get("data")
+    yield RawMessage(get_text(event, "id"), event.get("time"), payload)
 
 
 def read_cloud_event_batch(event: Event) -> Iterable[RawMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ from pydantic import (
 from cbr_sync.errors import EventError, VaultNotAllowedError
 from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, Trigger, VaultId, VaultSelector
 from cbr_sync.settings import HYBRID
-from cbr_sync.triggers.base import MAX_ID_LENGTH
+from cbr_sync.triggers.base import BYTE_ORDER_MARK, MAX_ID_LENGTH, is_own_event
 from cbr_sync.triggers.envelopes import ENVELOPES
 from cbr_sync.validation import describe_value, explain, format_key
 
@@ -150,10 +151,19 @@ def parse_request(message: Message, settings: Settings, *, may_be_handed_on: boo
 
 def is_tick(payload: object) -> bool:
     """Return whether a payload asks to follow; one that cannot be read does not."""
+    return "follow" in _decode_or_empty(payload)
+
+
+def is_own_message(payload: object) -> bool:
+    """Return whether a payload is a CloudEvent that cbr-sync has emitted itself."""
+    return is_own_event(_decode_or_empty(payload))
+
+
+def _decode_or_empty(payload: object) -> Mapping[str, object]:
     try:
-        return "follow" in _decode(payload)
+        return _decode(payload)
     except EventError:
-        return False
+        return {}
 
 
 def _parse_payload(payload: Mapping[str, object], kind: Kind, settings: Settings) -> Request:
@@ -361,6 +371,10 @@ def _build_default_request(kind: Kind, default_vaults: Sequence[str]) -> SyncReq
 
 def _decode(payload: object) -> Mapping[str, object]:
     """Return the payload as an object; empty for null, empty text and the empty object alike."""
+    if isinstance(payload, bytes):
+        payload = payload.removeprefix(codecs.BOM_UTF8)
+    if isinstance(payload, str):
+        payload = payload.removeprefix(BYTE_ORDER_MARK)
     if isinstance(payload, (str, bytes)):
         payload = _parse_json(payload) if payload.strip() else None
     if payload is None:
