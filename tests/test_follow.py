@@ -74,6 +74,11 @@ def judge(ops: Iterable[Op], slot: datetime, param: FollowParam, now: datetime |
     return logs.build_result()
 
 
+def build_events_of(result: FollowResult) -> list[dict[str, Any]]:
+    """The events that report a tick's result."""
+    return [*build_follow_events(result.ended, result.edges, "/cbr")]
+
+
 def read_facts(events: Iterable[dict[str, Any]]) -> list[Fact]:
     """What events report."""
     return [
@@ -147,7 +152,7 @@ def test_every_small_history_is_reported_once_by_the_ticks_that_own_it() -> None
         told = [
             fact
             for slot in list_slots(START - 5 * MINUTE, last, SMALL)
-            for fact in read_facts(build_follow_events(judge(ops, slot, SMALL), "/cbr"))
+            for fact in read_facts(build_events_of(judge(ops, slot, SMALL)))
         ]
         assert sorted(told) == expected, ops
 
@@ -166,8 +171,8 @@ def test_a_tick_says_the_same_whenever_it_is_delivered(data: st.DataObject) -> N
         )
         begin += take * MINUTE
     slot = find_interval(START + data.draw(st.integers(0, 30)) * MINUTE, SMALL).slot
-    early = [*build_follow_events(judge(ops, slot, SMALL, now=slot), "/cbr")]
-    assert early == [*build_follow_events(judge(ops, slot, SMALL), "/cbr")]
+    early = build_events_of(judge(ops, slot, SMALL, now=slot))
+    assert early == build_events_of(judge(ops, slot, SMALL))
 
 
 @given(order=st.permutations(range(6)), is_doubled=st.booleans())

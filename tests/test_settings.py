@@ -92,7 +92,9 @@ def test_little_has_to_be_set() -> None:
         "smn_endpoint": None,
         "eventgrid_channel_id": None,
         "eventgrid_endpoint": None,
-        "notify": "all",
+        "sns_topic_arn": None,
+        "notify": "problems",
+        "language": "en",
         "ping_url": None,
     }
 
@@ -128,7 +130,14 @@ def test_little_has_to_be_set() -> None:
         ("request_timeout_seconds", "120", 120),
         ("concurrency", "1", 1),
         ("concurrency", "100", 100),
+        (
+            "sns_topic_arn",
+            "arn:aws-cn:sns:cn-north-1:123456789012:a_b",
+            "arn:aws-cn:sns:cn-north-1:123456789012:a_b",
+        ),
         ("notify", "problems", "problems"),
+        ("notify", "all", "all"),
+        ("language", "zh", "zh"),
         ("webhook_auth", "signature", "signature"),
         ("webhook_auth", "platform", "platform"),
         ("sqs_queue_url", QUEUE, QUEUE),
@@ -226,6 +235,11 @@ def test_an_endpoint_is_scheme_host_and_port(text: str) -> None:
         *(("LOOK_FIRST", text) for text in ["perhaps", "2"]),
         *(("SMN_TOPIC_URN", text) for text in ["backup", "urn:smn:cn-north-4:f841e01f:a/b"]),
         *(("EVENTGRID_CHANNEL_ID", text) for text in ["a/b", "x" * 65]),
+        *(("SNS_TOPIC_ARN", f"arn:aws:sns:eu-west-1:{text}") for text in ["1:t", "123456789012:t.fifo"]),
+        *(("SNS_TOPIC_ARN", text) for text in ["t", "arn:aws:sqs:eu-west-1:123456789012:t"]),
+        *(("SNS_TOPIC_ARN", f"arn:aws:sns:{text}:123456789012:t") for text in ["", "-", "evil.com/", "é"]),
+        *(("NOTIFY", text) for text in ["none", "Problems"]),
+        *(("LANGUAGE", text) for text in ["de", "EN", "zh-cn"]),
         *(("MAX_ATTEMPTS", text) for text in ["0", "21", "-1", "1.5", "five", "1e1", "٣", "9" * 40]),
         *(
             ("REQUEST_TIMEOUT_SECONDS", text)

@@ -15,8 +15,9 @@ locals {
       CBR_SYNC_ALLOWED_VAULTS       = var.allowed_vaults
       CBR_SYNC_WAIT_SECONDS         = tostring(var.wait_seconds)
       CBR_SYNC_DEFER_TO             = local.later_urn
-      CBR_SYNC_SMN_TOPIC_URN        = var.outcome_topic_urn
+      CBR_SYNC_SMN_TOPIC_URN        = var.people_topic_urn
       CBR_SYNC_NOTIFY               = var.notify
+      CBR_SYNC_LANGUAGE             = var.language
       CBR_SYNC_EVENTGRID_CHANNEL_ID = var.eventgrid_channel_id
       POWERTOOLS_SERVICE_NAME       = var.name
     } : name => value if value != ""

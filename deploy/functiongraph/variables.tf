@@ -164,20 +164,31 @@ variable "alarm_email" {
   default     = ""
 }
 
-variable "outcome_topic_urn" {
-  description = "The SMN topic that gets every outcome; empty: none"
+variable "people_topic_urn" {
+  description = "The SMN topic whose subscribers are notified of trouble; empty: none"
   type        = string
   default     = ""
 }
 
 variable "notify" {
-  description = "What that topic gets: all, or problems only"
+  description = "What they are notified of: problems, or all runs"
   type        = string
-  default     = "all"
+  default     = "problems"
 
   validation {
-    condition     = contains(["all", "problems"], var.notify)
-    error_message = "all or problems."
+    condition     = contains(["problems", "all"], var.notify)
+    error_message = "problems or all."
+  }
+}
+
+variable "language" {
+  description = "The language of these messages: en (English) or zh (Chinese)"
+  type        = string
+  default     = "en"
+
+  validation {
+    condition     = contains(["en", "zh"], var.language)
+    error_message = "en or zh."
   }
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from cbr_sync.settings import Settings
+    from cbr_sync.sinks.flood import FloodLimit
     from cbr_sync.sync import Progress
 
 _PING_CONNECTIONS = 2
@@ -83,6 +84,13 @@ class App:
     def ping_http(self) -> httpx.BaseTransport:
         """The connections of pings: one that hangs keeps no worker waiting."""
         return self._open_transport(_PING_CONNECTIONS)
+
+    @cached_property
+    def flood_limit(self) -> FloodLimit:
+        """How often people are written to."""
+        from cbr_sync.sinks.flood import FloodLimit  # noqa: PLC0415 - only where people are written to
+
+        return FloodLimit(self.clock)
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:

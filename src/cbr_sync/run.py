@@ -12,7 +12,6 @@ from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, VaultSele
 from cbr_sync.results import MessageResult, RunResult
 from cbr_sync.services import Services
 from cbr_sync.settings import is_same_queue
-from cbr_sync.sinks.messages import build_events
 from cbr_sync.sync import SyncTask, find_serving_time
 from cbr_sync.triggers.payload import (
     FollowRequest,
@@ -178,8 +177,7 @@ class Run:
             SinkError: A sink did not accept everything, after all were tried.
         """
         self._context.on_result(self.result)
-        events = build_events(self.result, self.request_id, self.services.source, self.now())
-        self.services.emit([*events])
+        self.services.emit(self.result, self.request_id)
 
     def hand_on_again(self) -> None:
         """Hand on what was handed on before and is still not served.

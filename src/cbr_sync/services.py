@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from cbr_sync.credentials import find_credentials
-from cbr_sync.errors import ApiError, SettingsError, SinkError
+from cbr_sync.errors import ApiError, CbrSyncError, SettingsError, SinkError
 from cbr_sync.huawei.cbr import Cbr
 from cbr_sync.huawei.client import ProjectClient, SignedClient
 from cbr_sync.huawei.clock import ApiClock
@@ -18,13 +18,13 @@ from cbr_sync.huawei.endpoints import (
     find_iam_endpoint,
     parse_function_urn,
 )
-from cbr_sync.models import DEFERRABLE
+from cbr_sync.models import DEFERRABLE, SELF_TRIGGERED
 from cbr_sync.retry import Throttle
 from cbr_sync.settings import is_function_urn
 from cbr_sync.sinks.base import emit_to_all
 from cbr_sync.sinks.log import LogSink
-from cbr_sync.sinks.messages import build_outcome_event
-from cbr_sync.sinks.registry import SINKS
+from cbr_sync.sinks.messages import build_events, build_outcome_event
+from cbr_sync.sinks.registry import PEOPLE_SINKS, SINKS
 from cbr_sync.sync import Syncer, build_unsent_outcome
 from cbr_sync.threads import call_until
 
@@ -41,12 +41,16 @@ if TYPE_CHECKING:
     from cbr_sync.models import SyncOutcome, Trigger, VaultSelector
     from cbr_sync.reports.models import Report, ReportParam
     from cbr_sync.results import RunResult
+    from cbr_sync.sinks.base import PeopleSink, Sink
     from cbr_sync.sinks.messages import CloudEvent
+    from cbr_sync.sinks.people import PeopleMessage
     from cbr_sync.sync import SyncTask
 
 T = TypeVar("T")
 # Kept back from syncing and following, to emit what is known; short runs keep a fifth of their time.
 EMIT_SECONDS = 5.0
+# How long the names of vaults may take that people are to read, in seconds.
+NAME_SECONDS = 5.0
 # The second function on FunctionGraph asks so often whether what it waits for can be served, in seconds.
 WAIT_SECONDS = 30.0
 
@@ -249,16 +253,75 @@ class Services:
         project = self.build_project_client(function.project_id)
         return FunctionDestination(project, build_function_url(settings, function))
 
-    def emit(self, events: Sequence[CloudEvent]) -> None:
-        """Hand the events to the log, and to every sink that is on.
+    def emit(self, result: RunResult, run_id: str) -> None:
+        """Hand the result to the log, and to every sink that is on: events to machines, a message to people.
+
+        Args:
+            result: What became of the event.
+            run_id: The platform's id of the invocation.
 
         Raises:
             SinkError: One did not accept everything, after all were tried.
         """
-        app = self.app
+        app, now = self.app, self.app.clock.now()
+        events = [*build_events(result, run_id, self.source, now)]
         self.log_sink.emit(events, self._emit_deadline)
-        sinks = [(sink.name, partial(sink.build, self)) for sink in SINKS if sink.is_on(app.settings)]
-        emit_to_all(sinks, events, deadline=self._emit_deadline, clock=app.clock, logger=app.logger)
+        compose = cache(partial(self._compose_message, result, run_id, now))
+        emitters = [
+            *(
+                (sink.name, partial(_emit_events, partial(sink.build, self), events))
+                for sink in SINKS
+                if sink.is_on(app.settings)
+            ),
+            *(
+                (sink.name, partial(_emit_message, partial(sink.build, self), compose))
+                for sink in PEOPLE_SINKS
+                if sink.is_on(app.settings)
+            ),
+        ]
+        emit_to_all(emitters, deadline=self._emit_deadline, clock=app.clock, logger=app.logger)
+
+    def _compose_message(self, result: RunResult, run_id: str, now: datetime) -> PeopleMessage | None:
+        """Return what people are told of a run; None where there is nothing, or where it would be a flood."""
+        from cbr_sync.sinks.people import add_names, compose_message, select_facts  # noqa: PLC0415 - only then
+
+        app, settings = self.app, self.app.settings
+        facts = select_facts(
+            result,
+            is_all=settings.notify == "all",
+            at=now,
+            run_id=run_id,
+            source=self.source,
+            service=app.logger.service,
+        )
+        if facts.is_empty:
+            return None
+        is_limited = any(message.trigger.kind not in SELF_TRIGGERED for message in result.messages)
+        held_back = app.flood_limit.take(is_limited=is_limited)
+        if held_back is None:
+            app.logger.warning("no message for people: too many in a short time")
+            return None
+        facts = facts._replace(held_back=held_back)
+        if any(outcome.vault_name is None for outcome in facts.outcomes):
+            facts = add_names(facts, self._find_names())
+        return compose_message(facts, settings.language)
+
+    def _find_names(self) -> dict[str, str]:
+        """Return the hybrid vaults' names by their ids; none where they cannot be listed in a few seconds."""
+        clock = self.app.clock
+
+        def list_names() -> dict[str, str]:
+            return {
+                vault.id: vault.name for vault in self.cbr.list_hybrid_vaults(object_type=None, name=None)
+            }
+
+        try:
+            return call_until(
+                min(self._work_deadline, clock.monotonic() + NAME_SECONDS), list_names, clock=clock
+            )
+        except CbrSyncError as error:
+            self.app.logger.info("could not list the names of vaults", extra={"error": str(error)})
+            return {}
 
     def ping(self, run_id: str, result: RunResult) -> AbstractContextManager[object]:
         """Ping at the beginning and the end of what is done inside, where CBR_SYNC_PING_URL says whom."""
@@ -366,6 +429,17 @@ class Services:
         """Return the seconds that one request may wait for the other side."""
         app = self.app
         return min(app.settings.request_timeout_seconds, app.clock.remaining_seconds(deadline))
+
+
+def _emit_events(build: Callable[[], Sink], events: Sequence[CloudEvent], deadline: float) -> None:
+    build().emit(events, deadline)
+
+
+def _emit_message(
+    build: Callable[[], PeopleSink], compose: Callable[[], PeopleMessage | None], deadline: float
+) -> None:
+    if message := compose():
+        build().publish(message, deadline)
 
 
 def _is_match(vault: Vault, selector: VaultSelector) -> bool:

@@ -38,8 +38,11 @@ SECRET_NAMES = (*KEY_NAMES[0], TOKEN_NAME, *KEY_NAMES[1], *AWS_KEY_NAMES, AWS_TO
 _PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"
 _QUEUE_NAME = "CBR_SYNC_SQS_QUEUE_URL"
 _DEFER_NAME = "CBR_SYNC_DEFER_TO"
+_TOPIC_NAME = "CBR_SYNC_SNS_TOPIC_ARN"
 _AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-_AWS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+# The endpoint of one service goes before that of all.
+_SQS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+_SNS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL")
 _PROXY_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _MAX_SHOWN_LENGTH = 32
 _BLANKS = "blanks alone"
@@ -58,6 +61,8 @@ _QUEUE_REGION = re.compile(
 )
 # Source: LocalStack's documentation of SQS, "Queue URLs", strategy "path".
 _LOCALSTACK_REGION = re.compile(r"/queue/([a-z0-9-]+)/[0-9]+/")
+# Source: SNS API reference, CreateTopic: the name of a standard topic; mails and text messages need one.
+_TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[0-9]{12}:[0-9A-Za-z_-]{1,256}$"
 _KEY = re.compile(r"[\x21-\x7e]+")
 # Source: FunctionGraph User Guide, "URN": package, name, and perhaps a version or an alias.
 _FUNCTION_URN = re.compile(
@@ -286,8 +291,17 @@ class Settings(BaseModel):
         description="the URN of a topic, as in urn:smn:cn-north-4:<project id>:backup",
     )
     smn_endpoint: Endpoint | None = Field(default=None, alias="CBR_SYNC_SMN_ENDPOINT", description=_ENDPOINT)
-    notify: Literal["all", "problems"] = Field(
-        default="all", alias="CBR_SYNC_NOTIFY", description="all or problems"
+    sns_topic_arn: str | None = Field(
+        default=None,
+        alias=_TOPIC_NAME,
+        pattern=_TOPIC_ARN,
+        description="the ARN of a standard topic, as in arn:aws:sns:eu-west-1:123456789012:backup",
+    )
+    notify: Literal["problems", "all"] = Field(
+        default="problems", alias="CBR_SYNC_NOTIFY", description="problems or all"
+    )
+    language: Literal["en", "zh"] = Field(
+        default="en", alias="CBR_SYNC_LANGUAGE", description="en (English) or zh (Chinese)"
     )
     eventgrid_channel_id: str | None = Field(
         default=None,
@@ -339,7 +353,7 @@ class Settings(BaseModel):
             *blank,
             *_find_excluded_vaults(given),
             *_find_destination_mistakes(given, defers_to),
-            *_find_queues_mistakes(given, environ),
+            *_find_services_mistakes(given, environ),
         ]
         settings = None
         try:
@@ -384,7 +398,7 @@ class Settings(BaseModel):
 DOCUMENTED_NAMES = (
     *(field.alias or "" for field in Settings.model_fields.values()),
     *SECRET_NAMES,
-    *(_SDK_PROJECT_ID_NAME, *_AWS_REGION_NAMES, *_AWS_ENDPOINT_NAMES),
+    *(_SDK_PROJECT_ID_NAME, *_AWS_REGION_NAMES, _SNS_ENDPOINT_NAMES[0], *_SQS_ENDPOINT_NAMES),
     *(*_PROXY_NAMES, *(name.lower() for name in _PROXY_NAMES), "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("LOG_LEVEL", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_LOGGER_SAMPLE_RATE", "POWERTOOLS_SERVICE_NAME"),
     *("POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_METRICS_DISABLED"),
@@ -420,8 +434,34 @@ def _split_queue_url(queue_url: str) -> tuple[str | None, str, str]:
 def find_queue_endpoint(queue_url: str, environ: Mapping[str, str]) -> str:
     """Return where the requests of a queue go: as the variables of AWS say, else to the queue's own host."""
     url = urlsplit(queue_url)
-    endpoint = _read_first(_AWS_ENDPOINT_NAMES, environ)[1]
+    endpoint = _read_first(_SQS_ENDPOINT_NAMES, environ)[1]
     return endpoint.rstrip("/") or f"{url.scheme}://{url.netloc}"
+
+
+def parse_topic_arn(topic_arn: str) -> tuple[str, str]:
+    """Return partition and region of a topic of SNS, as in ``arn:aws:sns:eu-west-1:123456789012:backup``."""
+    _, partition, _, region, _ = topic_arn.split(":", 4)
+    return partition, region
+
+
+def find_topic_endpoint(topic_arn: str, environ: Mapping[str, str]) -> str:
+    """Return where the requests of a topic go: as the variables of AWS say, else to its region's host."""
+    partition, region = parse_topic_arn(topic_arn)
+    domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+    endpoint = _read_first(_SNS_ENDPOINT_NAMES, environ)[1]
+    return endpoint.rstrip("/") or f"https://sns.{region}.{domain}"
+
+
+def find_topic_mistakes(environ: Mapping[str, str]) -> list[SettingMistake]:
+    """Find what keeps the requests of a topic of SNS from being signed and sent.
+
+    Args:
+        environ: The function's environment, with the variables of AWS.
+
+    Returns:
+        A mistake for each variable that is missing or cannot be used.
+    """
+    return [*_find_aws_mistakes(environ, _TOPIC_NAME, _SNS_ENDPOINT_NAMES)]
 
 
 def find_queue_mistakes(
@@ -441,24 +481,29 @@ def find_queue_mistakes(
         region = find_queue_region(parse_queue_url(queue_url), {})
     except ValueError:
         found = f"found {_show_value(queue_url, environ)}"
-        return [SettingMistake(name, found, expected=_QUEUE_URL), *_find_aws_mistakes(environ, name)]
-    mistakes = list(_find_aws_mistakes(environ, name))
+        mistakes = [SettingMistake(name, found, expected=_QUEUE_URL)]
+        return [*mistakes, *_find_aws_mistakes(environ, name, _SQS_ENDPOINT_NAMES)]
+    mistakes = list(_find_aws_mistakes(environ, name, _SQS_ENDPOINT_NAMES))
     if region is None:
         mistakes += _find_region_mistakes(environ, name)
     return mistakes
 
 
-def _find_queues_mistakes(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[SettingMistake]:
-    """Yield what keeps the queues from being used, each variable once; wrong URLs are found elsewhere."""
+def _find_services_mistakes(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[SettingMistake]:
+    """Yield what keeps queues and topics of AWS from being used; wrong URLs and ARNs are found elsewhere."""
     seen = {_QUEUE_NAME, _DEFER_NAME}
+    mistakes: list[SettingMistake] = []
     for name in (_QUEUE_NAME, _DEFER_NAME):
         queue_url = given.get(name, "")
-        if not queue_url or is_function_urn(queue_url):
-            continue
-        for mistake in find_queue_mistakes(queue_url, environ, name):
-            if mistake.name not in seen:
-                seen.add(mistake.name)
-                yield mistake
+        if queue_url and not is_function_urn(queue_url):
+            mistakes += find_queue_mistakes(queue_url, environ, name)
+    if _TOPIC_NAME in given:
+        mistakes += find_topic_mistakes(environ)
+    # Each variable once.
+    for mistake in mistakes:
+        if mistake.name not in seen:
+            seen.add(mistake.name)
+            yield mistake
 
 
 def _find_destination_mistakes(
@@ -497,8 +542,10 @@ def _are_same_queue(one: str, other: str) -> bool:
     return one_rest == other_rest and (one_region == other_region or None in (one_region, other_region))
 
 
-def _find_aws_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[SettingMistake]:
-    """Yield a mistake for each key and each endpoint of AWS that a queue needs and cannot use."""
+def _find_aws_mistakes(
+    environ: Mapping[str, str], needed_by: str, endpoint_names: Iterable[str]
+) -> Iterator[SettingMistake]:
+    """Yield a mistake for each key and each endpoint of AWS that a service needs and cannot use."""
     for name in (*AWS_KEY_NAMES, AWS_TOKEN_NAME):
         value = environ.get(name, "")
         if not value and name != AWS_TOKEN_NAME:
@@ -507,7 +554,7 @@ def _find_aws_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[S
             found = "found characters that no header can hold"
             remedy = "set it again, to the key and nothing else"
             yield SettingMistake(name, found, remedy, variables=(name, needed_by))
-    name, endpoint = _read_first(_AWS_ENDPOINT_NAMES, environ)
+    name, endpoint = _read_first(endpoint_names, environ)
     if name and not _is_aws_endpoint(endpoint):
         found, expected = f"found {_show_value(endpoint, environ)}", f"an https URL ({_PLAIN_HOSTS})"
         yield SettingMistake(name, found, expected=expected, variables=(name, needed_by))

@@ -26,6 +26,7 @@ COMMANDS = [
         ["report"],
         ["follow"],
         ["vaults"],
+        ["notify"],
         ["doctor"],
         ["invoke"],
         ["replay"],

@@ -22,6 +22,7 @@ from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.sinks.messages import (
     BECAME_STALE,
     ENDS,
+    NOTICE,
     OVERDUE,
     RECOVERED,
     REJECTED,
@@ -29,6 +30,7 @@ from cbr_sync.sinks.messages import (
     RUN_FINISHED,
     CloudEvent,
     build_follow_events,
+    build_notice_event,
     build_outcome_event,
 )
 from support.builders import SOURCE, Lines, build_outcome
@@ -71,7 +73,9 @@ def messages(log_lines: Lines) -> list[CloudEvent]:
         build_outcome_event(build_outcome(status=status, copies=copies, error=error), SOURCE)
         for status in Status
     ]
-    return [*emitted, *more, *build_follow_events(FOLLOW, SOURCE)]
+    follow = [*build_follow_events(FOLLOW.ended, FOLLOW.edges, SOURCE)]
+    notice = build_notice_event("FAILED: vault", [*more, *follow, emitted[-1]], SOURCE, START)
+    return [*emitted, *more, *follow, notice]
 
 
 def test_the_schema_is_printed() -> None:
@@ -97,7 +101,7 @@ def test_every_message_keeps_to_the_schema(messages: list[CloudEvent]) -> None:
         *(f"cbr-sync.vault.{state}.v1" for state in State if state is not State.FRESH),
         *(f"cbr-sync.operation.{status}.v1" for status in ENDS),
         *(OVERDUE, BECAME_STALE, RECOVERED),
-        *(REJECTED, RUN_FINISHED, REPORT),
+        *(REJECTED, RUN_FINISHED, REPORT, NOTICE),
     }
     assert {message["type"] for message in messages} == set(build_schema()["discriminator"]["mapping"])
 

@@ -144,6 +144,7 @@ def test_a_broken_sink_does_not_hide_the_outcomes(cloud: Simulator) -> None:
     sink = {
         "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01f:x",
         "CBR_SYNC_SMN_ENDPOINT": "http://127.0.0.1:9",
+        "CBR_SYNC_NOTIFY": "all",
     }
     result = run_cli("sync", VMWARE, CBR_SYNC_MAX_ATTEMPTS="1", **sink)
     assert result.exit_code == 1

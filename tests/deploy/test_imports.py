@@ -32,7 +32,7 @@ OURS = {
     *("triggers.payload", "triggers.signature", "triggers.webhook"),
 }
 ENTRY_POINTS = {"aws": {"aws_lambda", "monitoring.metrics"}, "functiongraph": {"functiongraph"}}
-SQS = {"aws", "aws.sigv4", "aws.sqs", "sinks.sqs"}
+SQS = {"aws", "aws.client", "aws.sigv4", "aws.sqs", "sinks.sqs"}
 REPORT = {"reports", "reports.history", "reports.models", "reports.reporter"}
 CASES = [
     ("aws", "aws-schedule-rule", set[str](), set[str]()),

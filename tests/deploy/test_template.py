@@ -49,12 +49,22 @@ OUR_METRICS = {
     SCHEDULED_STALE_VAULTS,
 }
 
+TOLD_BY_THE_FUNCTION = {
+    "FailedAlarm",
+    "IncompleteAlarm",
+    "TimedOutAlarm",
+    "UnfinishedAlarm",
+    "StaleVaultsAlarm",
+}
+
 
 def list_statements() -> Iterator[dict[str, Any]]:
     """List every statement of every policy in the template."""
     for resource in RESOURCES.values():
         for policy in resource["Properties"].get("Policies", []):
-            yield from policy["PolicyDocument"]["Statement"]
+            for statement in policy["PolicyDocument"]["Statement"]:
+                # One that depends on a parameter.
+                yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def test_the_handler_exists_in_the_code() -> None:
@@ -84,6 +94,9 @@ def test_the_settings_it_makes_are_right() -> None:
         "CBR_SYNC_SECRET_ID": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdEf",
         "CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-ResultQueue-Ab3",
         "CBR_SYNC_DEFER_TO": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-WorkQueue-Cd4",
+        "CBR_SYNC_SNS_TOPIC_ARN": TEMPLATE["Parameters"]["AlarmTopicArn"]["Default"],
+        "CBR_SYNC_NOTIFY": TEMPLATE["Parameters"]["Notify"]["Default"],
+        "CBR_SYNC_LANGUAGE": TEMPLATE["Parameters"]["Language"]["Default"],
         "CBR_SYNC_PING_URL": TEMPLATE["Parameters"]["PingUrl"]["Default"],
     }
     assert variables.keys() == {n for n in FUNCTION["Environment"]["Variables"] if n.startswith("CBR_")}
@@ -226,6 +239,13 @@ def test_only_what_failed_in_a_batch_comes_back() -> None:
     assert TEMPLATE["Parameters"]["WorkConcurrency"]["MinValue"] >= 2, "SQS's least"
 
 
+def test_the_functions_own_messages_go_to_the_alarms_topic() -> None:
+    """It may publish there and nowhere else; without a topic there is neither."""
+    assert FUNCTION["Environment"]["Variables"]["CBR_SYNC_SNS_TOPIC_ARN"] == {"Ref": "AlarmTopicArn"}
+    (resource,) = [one["Resource"] for one in list_statements() if one["Action"] == "sns:Publish"]
+    assert resource == {"Ref": "AlarmTopicArn"}
+
+
 def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
     """Only POSTs to one path get through, so many in a second; no URL leads around the gateway."""
     assert (WEBHOOK["Method"], WEBHOOK["Path"]) == ("POST", "/sync")
@@ -238,12 +258,17 @@ def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_says_what_it_means_and_notifies_the_topic(name: str) -> None:
-    """It watches something of this stack that exists; without a topic it is still seen on the dashboard."""
+    """It watches something of this stack that exists; without a topic it is still seen on the dashboard.
+
+    What the function itself notifies people of is not mailed again.
+    Nor is the end of what is no state: after a run that failed, another one fixes nothing.
+    """
     alarm = RESOURCES[name]["Properties"]
     assert alarm["AlarmDescription"]
-    assert alarm["AlarmActions"] == {
-        "Fn::If": ["Alarming", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]
-    }
+    actions = {"Fn::If": ["Alarming", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    assert alarm.get("AlarmActions") == (None if name in TOLD_BY_THE_FUNCTION else actions)
+    is_state = name not in TOLD_BY_THE_FUNCTION | {"ErrorsAlarm", "ThrottlesAlarm"}
+    assert alarm.get("OKActions") == (actions if is_state else None)
     (dimension,) = alarm["Dimensions"]
     if alarm["Namespace"] == NAMESPACE:
         assert alarm["MetricName"] in OUR_METRICS

@@ -227,7 +227,7 @@ def test_the_settings_start_the_function(tmp_path: Path) -> None:
         vaults="8d3a8b28-a697-41e2-8d5d-903669f8a02d",
         allowed_vaults="8d3a8b28-a697-41e2-8d5d-903669f8a02d",
         wait_seconds="30",
-        outcome_topic_urn="urn:smn:cn-north-4:0123456789abcdef0123456789abcdef:outcomes",
+        people_topic_urn="urn:smn:cn-north-4:0123456789abcdef0123456789abcdef:outcomes",
         eventgrid_channel_id="c5a1a5b0-6f0c-4a53-9d67-1f2b3c4d5e6f",
         notify="problems",
         ping_url="https://hc-ping.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001",

@@ -30,6 +30,7 @@ from cbr_sync.settings import DOCUMENTED_NAMES, Settings
 from cbr_sync.simulator.faults import parse_faults
 from cbr_sync.sinks.messages import (
     BECAME_STALE,
+    NOTICE,
     OVERDUE,
     RECOVERED,
     REJECTED,
@@ -131,7 +132,7 @@ def test_the_terraform_variables_exist() -> None:
     variables = (ROOT / "deploy" / "functiongraph" / "variables.tf").read_text(encoding="utf-8")
     declared = set(re.findall(r'^variable "([a-z_]+)"', variables, re.MULTILINE))
     assert set(re.findall(r"^ *([a-z_]+) += ", "".join(list_blocks("sh")), re.MULTILINE)) <= declared
-    assert {"outcome_topic_urn", "ping_url", "max_instances"} <= declared & list_code_spans()
+    assert {"people_topic_urn", "ping_url", "max_instances"} <= declared & list_code_spans()
 
 
 def test_the_runbook_knows_every_status_state_and_code_of_ours() -> None:
@@ -151,7 +152,7 @@ def test_every_message_is_documented() -> None:
         "cbr-sync.vault.{state}.v1",
         "cbr-sync.operation.{status}.v1",
         *(OVERDUE, BECAME_STALE, RECOVERED),
-        REJECTED,
+        *(REJECTED, NOTICE),
         REPORT,
         RUN_FINISHED,
     }

@@ -127,6 +127,7 @@ def test_a_broken_sink_is_a_failure(world: World) -> None:
             monitor,
             CBR_SYNC_SMN_TOPIC_URN=topic,
             CBR_SYNC_SMN_ENDPOINT="http://127.0.0.1:9",
+            CBR_SYNC_NOTIFY="all",
         )
     assert monitor.suffixes == ["/start", "/fail"]
     assert "SinkError: smn: " in monitor.said

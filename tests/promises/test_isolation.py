@@ -23,7 +23,10 @@ from support.function import (
 )
 from support.world import World
 
-TOPIC_ENVIRON = {"CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01fd2b14e7fa41b6ae7aa6b0594:backup"}
+TOPIC_ENVIRON = {
+    "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01fd2b14e7fa41b6ae7aa6b0594:backup",
+    "CBR_SYNC_NOTIFY": "all",
+}
 
 
 def select_outcomes(lines: list[dict[str, Any]]) -> dict[str, str]:

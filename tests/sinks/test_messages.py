@@ -20,9 +20,7 @@ from cbr_sync.sinks.messages import (
     build_run_finished_event,
     is_trouble,
 )
-from cbr_sync.sinks.smn import build_subject
 from support.builders import (
-    CHANNEL,
     SOURCE,
     TOPIC,
     TROUBLE,
@@ -35,6 +33,7 @@ from support.builders import (
     build_world,
     make_ids,
 )
+from support.people import check_publish_message
 from support.world import BUSY, FILE, PUBLIC, START, VMWARE, World
 
 
@@ -122,46 +121,17 @@ def test_the_same_run_emitted_again_has_the_same_id() -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_smn_can_be_quiet_on_good_days() -> None:
-    """The log and EventGrid get everything all the same."""
-    world = World()
-    environ = {
-        **world.environ,
-        "CBR_SYNC_SMN_TOPIC_URN": TOPIC,
-        "CBR_SYNC_EVENTGRID_CHANNEL_ID": CHANNEL,
-        "CBR_SYNC_NOTIFY": "problems",
-    }
-    services = HuaweiServices(world)
-    world.on_lambda({"vault_ids": [VMWARE, FILE]}, environ, transport=httpx.MockTransport(services))
-    assert [len(body.get("events", [])) for body in services.bodies] == [3]
-    world.on_lambda({"vault_ids": [VMWARE, PUBLIC]}, environ, transport=httpx.MockTransport(services))
-    assert [body["subject"] for body in services.bodies if "subject" in body] == [
-        "cbr-sync: run finished: 1 failed, 1 already running",
-        f"cbr-sync: already running: vault {VMWARE}",
-        f"cbr-sync: failed: vault {PUBLIC}",
-    ]
-
-
-def test_a_report_has_subjects_for_people() -> None:
-    """Which vault, by the name that people know; and the sums."""
+def test_a_report_is_one_message_for_people() -> None:
+    """Which vault, by the name that people know; and how many of how many."""
     world = build_world((VAULT, []))
-    environ = {**world.environ, "CBR_SYNC_SMN_TOPIC_URN": TOPIC, "CBR_SYNC_NOTIFY": "problems"}
+    environ = {**world.environ, "CBR_SYNC_SMN_TOPIC_URN": TOPIC}
     services = HuaweiServices(world)
     world.on_lambda({"report": {}}, environ, transport=httpx.MockTransport(services))
-    assert [body["subject"] for body in services.bodies] == [
-        "cbr-sync: report: 1 unknown",
-        "cbr-sync: unknown: vault vault",
-    ]
-
-
-def test_a_report_fits_a_subject_whatever_its_vaults_are_called() -> None:
-    """SMN takes 512 bytes; a name has 64 characters at most."""
-    event = {
-        "type": "cbr-sync.vault.stale.v1",
-        "subject": VMWARE,
-        "data": {"state": "stale", "name": "数" * 64},
-    }
-    assert len(build_subject(event).encode()) <= 512
+    (body,) = services.bodies
+    assert body["subject"] == "UNKNOWN: 1 of 1 vaults is not fresh | cbr-sync cn-north-4"
+    texts = check_publish_message(body)
+    assert "- vault: unknown, no success in the logs" in texts["email"]
+    assert json.loads(texts["default"])["type"] == REPORT
 
 
 @pytest.mark.parametrize("status", Status)

@@ -129,7 +129,7 @@ def _show(result: InvokeResult, *, as_json: bool, shows_idle: bool = False) -> N
         console.print_json(build_result_json(result))
     for follow in result.result.follows:
         if as_json:
-            for event in build_follow_events(follow, _SOURCE):
+            for event in build_follow_events(follow.ended, follow.edges, _SOURCE):
                 console.print_json(event)
         elif shows_idle or not follow.is_idle:
             console.show_follow(follow)

@@ -10,6 +10,7 @@ import cbr_sync
 from cbr_sync.cli.doctor.command import run_doctor
 from cbr_sync.cli.follow import follow_syncs
 from cbr_sync.cli.invoke import invoke_event
+from cbr_sync.cli.notify import preview_messages
 from cbr_sync.cli.replay import replay_events
 from cbr_sync.cli.report import show_report
 from cbr_sync.cli.schema import print_schema
@@ -30,6 +31,7 @@ app.command("sync", rich_help_panel=_OPERATION)(sync_vaults)
 app.command("report", rich_help_panel=_OPERATION)(show_report)
 app.command("follow", rich_help_panel=_OPERATION)(follow_syncs)
 app.command("vaults", rich_help_panel=_OPERATION)(list_vaults)
+app.command("notify", rich_help_panel=_OPERATION)(preview_messages)
 app.command("doctor", rich_help_panel=_OPERATION)(run_doctor)
 app.command("invoke", rich_help_panel=_DEVELOPMENT)(invoke_event)
 app.command("replay", rich_help_panel=_DEVELOPMENT)(replay_events)

@@ -25,7 +25,7 @@ from cbr_sync.settings import KEY_NAMES, PREFIX, Settings, parse_webhook_secret
 from cbr_sync.simulator.models import DEFAULT_VAULTS
 from cbr_sync.simulator.scenarios import demo_simulator
 from cbr_sync.simulator.server import SimulatorServer
-from cbr_sync.sinks.registry import SINKS
+from cbr_sync.sinks.registry import ALL_SINKS
 from cbr_sync.triggers.base import Platform
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def invoke_quietly(
 
 def drop_destinations(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables without those that say whom to tell: looking sends nothing, and pings nobody."""
-    names = {"CBR_SYNC_PING_URL", *(sink.setting for sink in SINKS)}
+    names = {"CBR_SYNC_PING_URL", *(sink.setting for sink in ALL_SINKS)}
     return {name: value for name, value in environ.items() if name not in names}
 
 

@@ -18,11 +18,13 @@ from cbr_sync.reports.models import ReportSummaryFields, State, VaultReport
 from cbr_sync.sinks.messages import (
     BECAME_STALE,
     ENDS,
+    NOTICE,
     OVERDUE,
     RECOVERED,
     REJECTED,
     REPORT,
     RUN_FINISHED,
+    Notice,
     OperationEnded,
     OperationOverdue,
     Rejected,
@@ -86,6 +88,7 @@ def build_schema() -> dict[str, Any]:
         _build_message(OVERDUE, OperationOverdue, subject=(VaultId, ...)),
         _build_message(BECAME_STALE, VaultBecameStale, subject=(VaultId, ...)),
         _build_message(RECOVERED, VaultRecovered, subject=(VaultId, ...)),
+        _build_message(NOTICE, Notice),
     ]
     message: Any = Annotated[functools.reduce(operator.or_, messages), Field(discriminator="type")]
     adapter: TypeAdapter[Any] = TypeAdapter(message)

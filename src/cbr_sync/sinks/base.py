@@ -1,4 +1,4 @@
-"""What a sink is, how every sink gets all events, and the error about those not accepted."""
+"""What a sink is, how every sink gets its share of the time, and the error about what was not accepted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.clock import Clock
     from cbr_sync.sinks.messages import CloudEvent
+    from cbr_sync.sinks.people import PeopleMessage
 
 T = TypeVar("T")
 # More reasons than these are counted only.
@@ -23,7 +24,7 @@ _MAX_REASONS = 3
 
 
 class Sink(Protocol):
-    """Accepts CloudEvents."""
+    """Accepts CloudEvents, for machines."""
 
     def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
         """Send all events.
@@ -34,6 +35,21 @@ class Sink(Protocol):
 
         Raises:
             SinkError: Some were not accepted.
+        """
+
+
+class PeopleSink(Protocol):
+    """Accepts one message for people."""
+
+    def publish(self, message: PeopleMessage, deadline: float) -> None:
+        """Send the message.
+
+        Args:
+            message: What to say, in every form that it is sent in.
+            deadline: Reading of the clock, in seconds; nothing is sent after it.
+
+        Raises:
+            SinkError: It was not accepted.
         """
 
 
@@ -102,18 +118,12 @@ class Refusals:
 
 
 def emit_to_all(
-    sinks: Iterable[tuple[str, Callable[[], Sink]]],
-    events: Sequence[CloudEvent],
-    *,
-    deadline: float,
-    clock: Clock,
-    logger: Logger,
+    emitters: Iterable[tuple[str, Callable[[float], None]]], *, deadline: float, clock: Clock, logger: Logger
 ) -> None:
-    """Hand all events to every sink, each in its share of the time, whatever becomes of the others.
+    """Let every sink emit, each in its share of the time, whatever becomes of the others.
 
     Args:
-        sinks: The name of each, and what builds it.
-        events: All of them.
+        emitters: The name of each sink, and what emits to it until a deadline.
         deadline: Reading of *clock*, in seconds. Time that one sink leaves is shared by those after it.
         clock: The instance's clock.
         logger: Gets the traceback of an unexpected error.
@@ -121,13 +131,13 @@ def emit_to_all(
     Raises:
         SinkError: Names each sink that did not accept everything, after all were tried.
     """
-    waiting = list(sinks)
+    waiting = list(emitters)
     failures: list[str] = []
     while waiting:
         end = clock.monotonic() + clock.remaining_seconds(deadline) / len(waiting)
-        name, build = waiting.pop(0)
+        name, emit = waiting.pop(0)
         try:
-            call_until(end, partial(_emit, build, events, end), clock=clock)
+            call_until(end, partial(emit, end), clock=clock)
         except CbrSyncError as error:
             failures.append(f"{name}: {error}")
         except Exception as error:  # the others still have to get theirs
@@ -135,7 +145,3 @@ def emit_to_all(
             failures.append(f"{name}: {type(error).__name__}")
     if failures:
         raise SinkError("; ".join(failures))
-
-
-def _emit(build: Callable[[], Sink], events: Sequence[CloudEvent], deadline: float) -> None:
-    build().emit(events, deadline)

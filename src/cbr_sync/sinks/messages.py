@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from cbr_sync.follow import Edge, FollowResult
+    from cbr_sync.follow import Edge, EndedSync
     from cbr_sync.models import SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
     from cbr_sync.results import RunResult
@@ -34,6 +34,7 @@ REPORT = "cbr-sync.report.v1"
 OVERDUE = "cbr-sync.operation.overdue.v1"
 BECAME_STALE = "cbr-sync.vault.became_stale.v1"
 RECOVERED = "cbr-sync.vault.recovered.v1"
+NOTICE = "cbr-sync.notice.v1"
 # The least that a sink takes is EventGrid's 64 KB for one event, here in its longest form of JSON.
 MAX_BYTES = 64_000
 # How operations end; the last where we have no word for it.
@@ -47,10 +48,10 @@ WORST_FIRST = (
 )
 _RANK = {status: rank for rank, status in enumerate(WORST_FIRST)}
 # A vault that is not available is skipped, and so is a sync that the API accepted and never ran.
-_TROUBLE_STATUSES = ("failed", "timed_out", "partial", "unfinished", "already_running", "skipped")
+TROUBLE_STATUSES = ("failed", "timed_out", "partial", "unfinished", "already_running", "skipped")
 # As words, since their models are for reports alone.
 _TROUBLE_STATES = ("failing", "never", "stale", "unknown")
-_TROUBLE = frozenset({*_TROUBLE_STATUSES, *_TROUBLE_STATES})
+_TROUBLE = frozenset({*TROUBLE_STATUSES, *_TROUBLE_STATES})
 _TROUBLE_TYPES = frozenset({REJECTED, OVERDUE, BECAME_STALE})
 
 
@@ -115,6 +116,23 @@ class VaultBecameStale(TypedDict):
     max_age_hours: float
 
 
+class NoticeItem(TypedDict):
+    """One thing that a notice is about: an event, in short."""
+
+    id: str
+    type: str
+    vault_id: str | None
+    vault_name: str | None
+
+
+class Notice(TypedDict):
+    """What people were told where no other event says all of it; ``omitted`` counts what did not fit."""
+
+    subject: str
+    events: list[NoticeItem]
+    omitted: int
+
+
 class VaultRecovered(TypedDict):
     """A vault that has a success again, after it was failing or stale; its operation is that success."""
 
@@ -149,7 +167,7 @@ def build_events(result: RunResult, run_id: str, source: str, now: datetime) -> 
     for report in result.reports:
         yield from build_report_events(report, source)
     for follow in result.follows:
-        yield from build_follow_events(follow, source)
+        yield from build_follow_events(follow.ended, follow.edges, source)
 
 
 def build_outcome_event(outcome: SyncOutcome, source: str) -> CloudEvent:
@@ -229,14 +247,16 @@ def build_report_events(report: Report, source: str) -> Iterator[CloudEvent]:
         yield _build_event(kind, source, identity, sums["at"], data, subject=row["vault_id"])
 
 
-def build_follow_events(follow: FollowResult, source: str) -> Iterator[CloudEvent]:
+def build_follow_events(
+    ended: Sequence[EndedSync], edges: Sequence[Edge], source: str
+) -> Iterator[CloudEvent]:
     """Yield the CloudEvents of what happened in a tick's interval.
 
     Their ids are made of the operation, and of its status or the limit that was crossed: whoever reports the
     same again does so under the same id.
     """
-    for one in follow.ended:
-        ended: OperationEnded = {
+    for one in ended:
+        data: OperationEnded = {
             "vault_id": one.vault_id,
             "vault_name": one.vault_name,
             "operation_log_id": one.log.id,
@@ -248,17 +268,43 @@ def build_follow_events(follow: FollowResult, source: str) -> Iterator[CloudEven
             "last_success_at": format_rfc3339(one.last_success_at) if one.last_success_at else None,
         }
         kind = f"cbr-sync.operation.{one.status}.v1"
-        yield _build_event(kind, source, [kind, one.log.id], ended["ended_at"], ended, subject=one.vault_id)
-    for edge in follow.edges:
+        yield _build_event(kind, source, [kind, one.log.id], data["ended_at"], data, subject=one.vault_id)
+    for edge in edges:
         kind = f"cbr-sync.{edge.kind}.v1"
-        data = {
+        crossing = {
             "vault_id": edge.vault_id,
             "vault_name": edge.vault_name,
             "operation_log_id": edge.sync.id,
             **_describe_limit(edge, kind),
         }
         identity = [kind, edge.sync.id, edge.limit_hours]
-        yield _build_event(kind, source, identity, format_rfc3339(edge.at), data, subject=edge.vault_id)
+        yield _build_event(kind, source, identity, format_rfc3339(edge.at), crossing, subject=edge.vault_id)
+
+
+def build_notice_event(subject: str, events: Sequence[CloudEvent], source: str, now: datetime) -> CloudEvent:
+    """Return the CloudEvent of what people are told, in at most 64 KB.
+
+    Args:
+        subject: What they read first.
+        events: The events that say it.
+        source: The CloudEvents source.
+        now: The time of the CloudEvent.
+
+    Returns:
+        An event with `Notice` as its data; its id is made of those of the events.
+    """
+    rows: list[NoticeItem] = [
+        {
+            "id": event["id"],
+            "type": event["type"],
+            "vault_id": event["data"].get("vault_id"),
+            "vault_name": event["data"].get("vault_name"),
+        }
+        for event in events
+    ]
+    data = {"subject": subject, "events": rows, "omitted": 0}
+    identity = [NOTICE, *(event["id"] for event in events)]
+    return _shorten_event(_build_event(NOTICE, source, identity, format_rfc3339(now), data), "events")
 
 
 def _describe_limit(edge: Edge, kind: str) -> dict[str, Any]:
@@ -303,12 +349,12 @@ def _build_event(
     }
 
 
-def _shorten_event(event: CloudEvent) -> CloudEvent:
-    """Return the event with as many of its vaults as fit; ``omitted`` counts the others."""
+def _shorten_event(event: CloudEvent, name: str = "vaults") -> CloudEvent:
+    """Return the event with as many of its rows as fit; ``omitted`` counts the others."""
     data = event["data"]
-    rows = data["vaults"]
+    rows = data[name]
     # No number of omitted ones is longer than that of all.
-    left = MAX_BYTES - len(json.dumps({**event, "data": {**data, "vaults": [], "omitted": len(rows)}}))
+    left = MAX_BYTES - len(json.dumps({**event, "data": {**data, name: [], "omitted": len(rows)}}))
     sizes = accumulate(len(json.dumps(row)) + len(", ") for row in rows)
     fitting = sum(1 for _ in takewhile(lambda size: size <= left, sizes))
-    return {**event, "data": {**data, "vaults": rows[:fitting], "omitted": len(rows) - fitting}}
+    return {**event, "data": {**data, name: rows[:fitting], "omitted": len(rows) - fitting}}

@@ -1,25 +1,27 @@
-"""Simple Message Notification as a sink: PublishMessage.
+"""A topic of Simple Message Notification as a sink for people: PublishMessage with a text for each protocol.
 
-Source: SMN API reference, PublishMessage; its subject holds at most 512 bytes, its message 256 KB.
+Source: SMN API reference, PublishMessage (huaweicloudsdksmn 3.1.219): ``message_structure`` is a string that
+holds JSON, its keys are protocols, and the values of robots are JSON in a string again. A subject has at most
+512 bytes, all of it 256 KB.
 """
 
 from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from cbr_sync.errors import ApiError
 from cbr_sync.sinks.base import Refusals
-from cbr_sync.sinks.messages import REJECTED, REPORT, is_trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cbr_sync.huawei.client import ProjectClient
-    from cbr_sync.sinks.messages import CloudEvent
+    from cbr_sync.sinks.people import PeopleMessage
+
+# What could not be delivered for a day is no news any more.
+_TIME_TO_LIVE = "86400"
 
 
 class _PublishMessageResponse(BaseModel):
@@ -27,55 +29,59 @@ class _PublishMessageResponse(BaseModel):
 
 
 class SmnSink:
-    """Publishes each event as one message, with a subject for people."""
+    """Publishes one message for people."""
 
-    def __init__(self, project: ProjectClient, topic_url: str, *, problems_only: bool = False) -> None:
+    def __init__(self, project: ProjectClient, topic_url: str) -> None:
         """Publish to a topic.
 
         Args:
             project: The topic's own project.
             topic_url: The topic's URL in the API.
-            problems_only: Publish trouble alone.
         """
         self._project = project
-        self._problems_only = problems_only
         self._url = f"{topic_url}/publish"
 
-    def emit(self, events: Sequence[CloudEvent], deadline: float) -> None:
-        """Publish all events, in order.
+    def publish(self, message: PeopleMessage, deadline: float) -> None:
+        """Publish the message.
 
         Args:
-            events: The events.
+            message: What to say.
             deadline: Reading of the clock, in seconds; nothing is sent after it.
 
         Raises:
-            SinkError: Some were not accepted.
+            SinkError: It was not accepted.
         """
+        body = {
+            "subject": message.subject,
+            "message_structure": _dump(build_structure(message)),
+            "time_to_live": _TIME_TO_LIVE,
+        }
         refusals = Refusals(self._project.redact)
-        for event in events:
-            if self._problems_only and not is_trouble(event):
-                continue
-            try:
-                self._publish(event, deadline)
-            except ApiError as error:
-                refusals.add(1, error)
+        try:
+            self._project.bind_retry(deadline)(
+                partial(self._project.post, _PublishMessageResponse, self._url, body, deadline)
+            )
+        except ApiError as error:
+            refusals.add(1, error)
         refusals.raise_if_any()
 
-    def _publish(self, event: CloudEvent, deadline: float) -> None:
-        body = {"subject": build_subject(event), "message": json.dumps(event, ensure_ascii=False)}
-        self._project.bind_retry(deadline)(
-            partial(self._project.post, _PublishMessageResponse, self._url, body, deadline)
-        )
+
+def build_structure(message: PeopleMessage) -> dict[str, str]:
+    """Return the text of each protocol; machines get the default, the CloudEvent as JSON."""
+    markdown = {"msgtype": "markdown", "markdown": {"content": message.chat}}
+    titled = {"msgtype": "markdown", "markdown": {"content": message.chat, "title": message.subject}}
+    return {
+        "default": _dump(message.event),
+        "email": message.mail,
+        "sms": message.sms,
+        "dingding": _dump(titled),
+        "dingTalkBot": _dump(titled),
+        "feishu": _dump(markdown),
+        "wechat": _dump(markdown),
+        # It has no Markdown.
+        "welink": _dump({"msgtype": "text", "text": {"content": message.sms}}),
+    }
 
 
-def build_subject(event: CloudEvent) -> str:
-    """Return what a person reads first, as in ``cbr-sync: failed: vault 8d3a8b28-...``."""
-    data = event["data"]
-    if event["type"] == REJECTED:
-        return "cbr-sync: an event was rejected"
-    if "counts" in data:
-        what = "report" if event["type"] == REPORT else "run finished"
-        counts = [f"{count} {word.replace('_', ' ')}" for word, count in data["counts"].items()]
-        return f"cbr-sync: {what}: {', '.join(counts) or 'nothing'}"
-    word = data.get("status") or data["state"]
-    return f"cbr-sync: {word.replace('_', ' ')}: vault {data.get('name') or event['subject']}"
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

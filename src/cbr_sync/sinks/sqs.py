@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cbr_sync.aws.sqs import HTTP_OK
+from cbr_sync.aws.client import HTTP_OK
 from cbr_sync.errors import ApiError, NotAcceptedError
 from cbr_sync.sinks.base import Refusals, split_batches
 

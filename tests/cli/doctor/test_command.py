@@ -20,7 +20,7 @@ def test_the_doctor_prints_each_finding(cloud: Simulator) -> None:
     assert "BackupService.7300 would follow" in " ".join(result.stdout.split())
     assert "\n         > " in result.stdout
     findings = json.loads(run_cli("doctor", "--json").stdout)
-    assert {finding["verdict"] for finding in findings} == {"ok"}
+    assert {finding["verdict"] for finding in findings if finding["subject"] != "people"} == {"ok"}
     result = run_cli("doctor", CBR_SYNC_REGION="mars")
     assert result.exit_code == 2
     assert "CBR_SYNC_REGION: found 'mars'" in " ".join(result.stdout.split())

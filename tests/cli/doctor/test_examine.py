@@ -39,7 +39,8 @@ def test_all_is_well(checked: CheckedCloud) -> None:
     assert [finding.subject for finding in findings] == [
         *("settings", "webhooks", "credentials", "endpoint", "clock", "project"),
         *PERMISSIONS,
-        *("vaults", f"vault {VMWARE}", "sink log", "sink SQS", "sink SMN", "sink EventGrid", "sink ping"),
+        *("vaults", f"vault {VMWARE}", "sink log", "sink SQS"),
+        *("sink EventGrid", "sink SMN", "people", "sink ping"),
     ]
     assert "7 hybrid ones, 6 of them available" in find_worst(findings, "vaults").found
 
@@ -57,8 +58,8 @@ def test_nothing_is_changed(checked: CheckedCloud) -> None:
     elsewhere = [request for request in checked.requests if request.url.host != CBR]
     assert [(request.method, request.url.path) for request in elsewhere] == [
         ("POST", "/"),
-        ("GET", f"/v2/{SIMULATOR_PROJECT_ID}/notifications/topics/{TOPIC}"),
         ("GET", f"/v1/{SIMULATOR_PROJECT_ID}/channels/{CHANNEL}"),
+        ("GET", f"/v2/{SIMULATOR_PROJECT_ID}/notifications/topics/{TOPIC}"),
         ("GET", "/"),
     ]
     assert elsewhere[0].headers["X-Amz-Target"] == "AmazonSQS.GetQueueAttributes"

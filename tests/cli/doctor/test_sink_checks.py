@@ -40,7 +40,7 @@ def refuse_as_sqs(status: int, code: str) -> Answer:
         (SQS, refuse_as_sqs(403, "AccessDenied"), "SQS", Verdict.WARNING, "sqs:SendMessage"),
         (SQS, refuse_as_sqs(403, "InvalidClientTokenId"), "SQS", Verdict.FAILED, "AWS_SESSION_TOKEN again"),
         (SQS, refuse_as_sqs(400, "IncompleteSignature"), "SQS", Verdict.FAILED, "AWS_SESSION_TOKEN again"),
-        (SQS, refuse_as_sqs(400, "InvalidAddress"), "SQS", Verdict.FAILED, "SQS API reference"),
+        (SQS, refuse_as_sqs(400, "InvalidAddress"), "SQS", Verdict.FAILED, "API reference"),
         (SQS, answer_with(503), "SQS", Verdict.FAILED, "try again"),
         (SQS, break_connection(httpx.ConnectTimeout), "SQS", Verdict.FAILED, "firewall"),
         (
@@ -117,3 +117,60 @@ def test_a_topic_is_checked_where_its_urn_says(checked: CheckedCloud) -> None:
     assert request.url.host == "smn.eu-west-101.myhuaweicloud.eu"
     assert request.url.path == f"/v2/a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d/notifications/topics/{urn}"
     assert request.headers["X-Project-Id"] == "a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d"
+
+
+SNS = {"CBR_SYNC_SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:people", **AWS}
+SNS_HOST = "sns.eu-west-1.amazonaws.com"
+
+
+def answer_as_sns(status: int, text: str) -> Answer:
+    """Answer with XML."""
+    return lambda _request: httpx.Response(status, text=text)
+
+
+def count_subscriptions(count: int) -> Answer:
+    """Answer as GetTopicAttributes does; the sample of the SNS API reference has entries of this form."""
+    entry = f"<entry><key>SubscriptionsConfirmed</key><value>{count}</value></entry>"
+    return answer_as_sns(200, f"<GetTopicAttributesResponse>{entry}</GetTopicAttributesResponse>")
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "words"),
+    [
+        (count_subscriptions(2), Verdict.OK, "2 confirmed subscriptions"),
+        (count_subscriptions(0), Verdict.WARNING, "confirm by the link"),
+        (answer_as_sns(404, "<Code>NotFound</Code>"), Verdict.FAILED, "set CBR_SYNC_SNS_TOPIC_ARN"),
+        (answer_as_sns(403, "<Code>AuthorizationError</Code>"), Verdict.WARNING, "sns:Publish"),
+        (answer_as_sns(403, "<Code>InvalidClientTokenId</Code>"), Verdict.FAILED, "AWS_SESSION_TOKEN again"),
+        (answer_as_sns(503, ""), Verdict.FAILED, "try again"),
+    ],
+)
+def test_a_topic_of_sns_is_checked(
+    checked: CheckedCloud, answer: Answer, verdict: Verdict, words: str
+) -> None:
+    """Nothing is published; whether anybody has subscribed is said, too."""
+    checked.wrong = {SNS_HOST: answer}
+    finding = find_worst(run_doctor(checked, **SNS), "sink SNS")
+    assert finding.verdict is verdict
+    assert words in finding.found + finding.remedy
+    (request,) = {request.content for request in checked.requests if request.url.host == SNS_HOST}
+    assert request.startswith(b"Action=GetTopicAttributes&Version=2010-03-31&TopicArn=")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, "nobody is notified: neither CBR_SYNC_SMN_TOPIC_URN nor CBR_SYNC_SNS_TOPIC_ARN is set"),
+        (
+            SNS,
+            "subscribers of arn:aws:sns:eu-west-1:123456789012:people are notified of trouble, in English",
+        ),
+        (
+            {**SINKS, "CBR_SYNC_NOTIFY": "all", "CBR_SYNC_LANGUAGE": "zh"},
+            "are notified of every run, good or bad, in Chinese",
+        ),
+    ],
+)
+def test_who_would_be_notified_is_said(checked: CheckedCloud, environ: dict[str, str], words: str) -> None:
+    """And of what, in which language."""
+    assert words in find_worst(run_doctor(checked, **environ), "people").found
