@@ -65,11 +65,15 @@ def world() -> World:
 
 @pytest.fixture
 def log_lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """What was logged since the last call, a dict a line, without metrics."""
+    """What was logged since the last call, without metrics and the line that ends a scheduled run."""
 
     def read() -> list[dict[str, Any]]:
         lines = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-        return [line for line in lines if "_aws" not in line]
+        return [
+            line
+            for line in lines
+            if "_aws" not in line and not line["message"].startswith("cbr-sync.scheduled.")
+        ]
 
     return read
 

@@ -285,7 +285,7 @@ def test_without_a_secret_every_webhook_is_refused(world: World) -> None:
     environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": ""}
     reply = world.on_lambda(webhook_event({"vault_id": VMWARE}, world), environ)
     assert reply["statusCode"] == 401
-    assert "no secret is configured" in read_problem_detail(reply)
+    assert "neither a secret nor a token is configured" in read_problem_detail(reply)
 
 
 def test_a_platform_that_authenticates_needs_no_signature(world: World) -> None:
@@ -304,7 +304,8 @@ def test_an_odd_webhook_id_is_shortened_and_made_encodable(
 ) -> None:
     """Where the gateway authenticates, nobody has looked at it before us."""
     event = webhook_event({"vault_id": VMWARE}, world, headers={"webhook-id": webhook_id})
-    reply = world.on_lambda(event, {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform"})
+    environ = {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": "platform", "CBR_SYNC_WEBHOOK_SECRET": ""}
+    reply = world.on_lambda(event, environ)
     assert reply["statusCode"] == 200
     assert len(select_cloud_events(log_lines())[0]["data"]["trigger"]["id"]) <= 256
 
@@ -410,7 +411,8 @@ def test_whatever_a_stranger_sends_gets_a_reply(event: dict[str, Any], trusted: 
     world = World()
     event = {"headers": {"content-type": "application/json"}, **event}
     auth = "platform" if trusted else "signature"
-    reply = world.on_lambda(event, {**world.environ, "CBR_SYNC_WEBHOOK_AUTH": auth})
+    environ = {"CBR_SYNC_WEBHOOK_AUTH": auth} | ({"CBR_SYNC_WEBHOOK_SECRET": ""} if trusted else {})
+    reply = world.on_lambda(event, {**world.environ, **environ})
     assert 400 <= reply["statusCode"] < 500
     json.loads(reply["body"])
     assert world.simulator.requests == []

@@ -25,7 +25,7 @@ from cbr_sync.handler import handle
 from cbr_sync.monitoring.logger import import_powertools, make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.run import Context
-from cbr_sync.settings import Settings, parse_webhook_secret
+from cbr_sync.settings import Settings, parse_webhook_secret, parse_webhook_token
 from cbr_sync.transport import new_request, send
 
 # Every event needs it and httpcore: Lambda starts a function with more of a processor than it runs it with.
@@ -180,9 +180,10 @@ def read_secret(
 def _parse_secret(secret: dict[str, Any]) -> PlatformValues:
     token = secret.get("security_token")
     credentials = Credentials(secret["ak"].strip(), secret["sk"].strip(), token) if "ak" in secret else None
-    words = secret.get("webhook_secret", "").split()
     return PlatformValues(
-        credentials=credentials, webhook_secrets=tuple(parse_webhook_secret(word) for word in words)
+        credentials=credentials,
+        webhook_secrets=tuple(map(parse_webhook_secret, secret.get("webhook_secret", "").split())),
+        webhook_tokens=tuple(map(parse_webhook_token, secret.get("webhook_token", "").split())),
     )
 
 

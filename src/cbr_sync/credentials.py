@@ -44,11 +44,13 @@ class PlatformValues:
         credentials: Those of an agency or a secret; they may be temporary, so they are not kept.
         project_id: The function's own project.
         webhook_secrets: Those of a secret, decoded.
+        webhook_tokens: Those of a secret.
     """
 
     credentials: Credentials | None = None
     project_id: str | None = None
     webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
 
 
 class KeyStates:

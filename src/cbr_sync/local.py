@@ -18,7 +18,7 @@ from cbr_sync.models import Kind
 from cbr_sync.results import RunResult
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS, SIMULATOR_PROJECT_ID, SIMULATOR_REGION
 from cbr_sync.triggers import signature
-from cbr_sync.triggers.base import Platform
+from cbr_sync.triggers.base import Platform, get_object
 from cbr_sync.triggers.envelopes import find_envelope
 from cbr_sync.triggers.webhook import is_multi_value_http, parse_http_request
 
@@ -212,10 +212,12 @@ def sign_event(event: object, secret: bytes, *, now: float) -> object:
     except WebhookRefusedError:
         return event
     fresh = build_signature_headers(request.body, secret, now=now)
-    if is_multi_value_http(fields):
-        lists = {key: [value] for key, value in fresh.items()}
-        return {**fields, "multiValueHeaders": {**fields["multiValueHeaders"], **lists}}
-    return {**fields, "headers": {**(fields.get("headers") or {}), **fresh}}
+    signed = dict(fields)
+    if lists := get_object(fields, "multiValueHeaders"):
+        signed["multiValueHeaders"] = {**lists, **{key: [value] for key, value in fresh.items()}}
+    if not is_multi_value_http(fields):
+        signed["headers"] = {**get_object(fields, "headers"), **fresh}
+    return signed
 
 
 def build_signature_headers(body: bytes, secret: bytes, *, now: float) -> dict[str, str]:

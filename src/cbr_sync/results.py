@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from cbr_sync.errors import RetryableError
-from cbr_sync.models import Status
+from cbr_sync.models import WENT_WRONG, Status
 
 if TYPE_CHECKING:
     from cbr_sync.defer import LeftMessage
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from cbr_sync.follow import FollowResult
     from cbr_sync.models import HandedOn, SyncOutcome, Trigger
     from cbr_sync.reports.models import Report
+
+
+# A vault that is not available is skipped, and one whose older sync still runs is not served.
+_BAD = WENT_WRONG | {Status.SKIPPED, Status.ALREADY_RUNNING}
+
+
+class Ending(StrEnum):
+    """How a run went: well, so that another delivery may finish it, or with problems that stay."""
+
+    OK = "ok"
+    UNFINISHED = "unfinished"
+    PROBLEMS = "problems"
 
 
 class MessageResult(NamedTuple):
@@ -113,6 +126,19 @@ class RunResult:
         return bool(self.messages) and all(
             message.follow and message.follow.is_idle for message in self.messages
         )
+
+    def judge(self, error: BaseException | None) -> Ending:
+        """Return how the run went, for whoever watches its schedule.
+
+        Args:
+            error: What the run raised, if it did.
+        """
+        bad = any(outcome.status in _BAD for outcome in self.outcomes)
+        not_fresh = any(report.not_fresh for report in self.reports)
+        if self.rejected or bad or not_fresh or (error and not isinstance(error, RetryableError)):
+            return Ending.PROBLEMS
+        left = self.errors or any(outcome.status is Status.UNFINISHED for outcome in self.outcomes)
+        return Ending.UNFINISHED if left or error else Ending.OK
 
     @property
     def errors(self) -> list[tuple[Trigger, EventError | ApiError]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
 from cbr_sync.errors import ApiError, CbrSyncError, EventError, OutcomeUnknownError
 from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, VaultSelector
-from cbr_sync.results import MessageResult, RunResult
+from cbr_sync.results import Ending, MessageResult, RunResult
 from cbr_sync.services import Services
 from cbr_sync.settings import is_same_queue
 from cbr_sync.sync import SyncTask, find_serving_time
@@ -18,13 +18,13 @@ from cbr_sync.triggers.payload import (
     ReportRequest,
     SyncRequest,
     is_own_message,
+    is_report,
     is_tick,
     parse_request,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from aws_lambda_powertools import Logger
@@ -121,19 +121,39 @@ class Run:
         own = [secret.get_secret_value() for secret in self.settings.webhook_secrets]
         return [*own, *self.services.platform_values.webhook_secrets]
 
+    @property
+    def webhook_tokens(self) -> list[str]:
+        """Every token that lets a webhook in: those of the settings and of the platform."""
+        own = [token.get_secret_value() for token in self.settings.webhook_tokens]
+        return [*own, *self.services.platform_values.webhook_tokens]
+
     def now(self) -> datetime:
         """Return the current time, in UTC."""
         return self._app.clock.now()
 
-    def pinged(self, messages: Sequence[Message]) -> AbstractContextManager[object]:
-        """Ping the check of CBR_SYNC_PING_URL, before and after what is done inside.
+    @contextmanager
+    def pinged(self, messages: Sequence[Message]) -> Iterator[None]:
+        """Ping the check of CBR_SYNC_PING_URL before and after what is done inside, and log how it went.
 
-        That is for what comes by the clock, and syncs or reports: a tick comes whether or not these do.
+        That is for what comes by the clock, and syncs or reports: a tick comes whether or not these do. The
+        line has words of its own, for alarms that can only search for words.
         """
-        is_pinged = any(
+        if not any(
             message.trigger.kind in SELF_TRIGGERED and not is_tick(message.payload) for message in messages
-        )
-        return self.services.ping(self.request_id, self.result) if is_pinged else nullcontext()
+        ):
+            yield
+            return
+        failure: BaseException | None = None
+        try:
+            with self.services.ping(self.request_id, self.result):
+                yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            purpose = "report" if any(is_report(message.payload) for message in messages) else "sync"
+            ending = "ok" if self.result.judge(failure) is Ending.OK else "problems"
+            self._app.logger.info("cbr-sync.scheduled.%s.%s", purpose, ending)
 
     def serve(self, messages: Sequence[Message], *, in_order: bool = False) -> None:
         """Do what the messages ask for; one that cannot be read stops no other.

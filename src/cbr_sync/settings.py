@@ -39,6 +39,8 @@ _PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK
 _QUEUE_NAME = "CBR_SYNC_SQS_QUEUE_URL"
 _DEFER_NAME = "CBR_SYNC_DEFER_TO"
 _TOPIC_NAME = "CBR_SYNC_SNS_TOPIC_ARN"
+_AUTH_NAME = "CBR_SYNC_WEBHOOK_AUTH"
+_ALLOWED_NAME = "CBR_SYNC_ALLOWED_VAULTS"
 _AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # The endpoint of one service goes before that of all.
 _SQS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
@@ -49,6 +51,7 @@ _BLANKS = "blanks alone"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _LOCALSTACK = "localhost.localstack.cloud"  # a public name of 127.0.0.1; so are those below it
 _SECRET_BYTES = range(24, 65)
+MIN_TOKEN_LENGTH = 32
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _IPV6 = re.compile(r"[0-9a-f:.]+")
@@ -181,6 +184,21 @@ def parse_webhook_secret(text: str) -> bytes:
     return key
 
 
+def parse_webhook_token(text: str) -> str:
+    """Return a token that senders show which cannot sign.
+
+    Raises:
+        ValueError: It is too short, or no header can hold it; the error does not show it.
+    """
+    if len(text) < MIN_TOKEN_LENGTH or not _KEY.fullmatch(text):
+        raise ValueError("not a webhook token")
+    return text
+
+
+def _parse_webhook_tokens(value: object) -> tuple[str, ...]:
+    return tuple(parse_webhook_token(word) for word in str(value).split())
+
+
 def _parse_webhook_secrets(value: object) -> tuple[bytes, ...]:
     return tuple(parse_webhook_secret(word) for word in str(value).split())
 
@@ -235,7 +253,7 @@ class Settings(BaseModel):
         description="the name or ARN of a secret in AWS Secrets Manager",
     )
     vaults: Scope = Field(default=(), alias="CBR_SYNC_VAULTS", description=f"{_VAULT_IDS}, or hybrid")
-    allowed_vaults: VaultIds = Field(default=(), alias="CBR_SYNC_ALLOWED_VAULTS", description=_VAULT_IDS)
+    allowed_vaults: VaultIds = Field(default=(), alias=_ALLOWED_NAME, description=_VAULT_IDS)
     max_attempts: int = Field(
         default=5,
         alias="CBR_SYNC_MAX_ATTEMPTS",
@@ -278,8 +296,19 @@ class Settings(BaseModel):
         alias="CBR_SYNC_WEBHOOK_SECRET",
         description="secrets separated by spaces, each whsec_ and base64 of 24 to 64 bytes",
     )
+    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_parse_webhook_tokens)] = Field(
+        default=(),
+        alias="CBR_SYNC_WEBHOOK_TOKEN",
+        description="tokens separated by spaces, each at least 32 printable characters",
+    )
     webhook_auth: Literal["signature", "platform"] = Field(
-        default="signature", alias="CBR_SYNC_WEBHOOK_AUTH", description="signature or platform"
+        default="signature", alias=_AUTH_NAME, description="signature or platform"
+    )
+    webhook_vaults: Scope = Field(
+        default=(), alias="CBR_SYNC_WEBHOOK_VAULTS", description=f"{_VAULT_IDS}, or hybrid"
+    )
+    notification_vaults: Scope = Field(
+        default=(), alias="CBR_SYNC_NOTIFICATION_VAULTS", description=f"{_VAULT_IDS}, or hybrid"
     )
     sqs_queue_url: Annotated[str, BeforeValidator(parse_queue_url)] | None = Field(
         default=None, alias="CBR_SYNC_SQS_QUEUE_URL", description=_QUEUE_URL
@@ -311,6 +340,13 @@ class Settings(BaseModel):
     )
     eventgrid_endpoint: Endpoint | None = Field(
         default=None, alias="CBR_SYNC_EVENTGRID_ENDPOINT", description=_ENDPOINT
+    )
+    # Source: EventGrid API reference, CreateSource: the names that events of a custom channel come under.
+    eventgrid_source: str | None = Field(
+        default=None,
+        alias="CBR_SYNC_EVENTGRID_SOURCE",
+        pattern=r"^[0-9A-Za-z/][0-9A-Za-z/._:-]{0,127}$",
+        description="the name of the channel's event source",
     )
     # Whoever knows it may ping, so it is a secret.
     ping_url: Annotated[SecretStr, BeforeValidator(_parse_ping_url)] | None = Field(
@@ -352,6 +388,7 @@ class Settings(BaseModel):
             *_find_missing(environ, credentials_given=credentials_given, project_id_given=project_id_given),
             *blank,
             *_find_excluded_vaults(given),
+            *_find_auth_mistakes(given),
             *_find_destination_mistakes(given, defers_to),
             *_find_services_mistakes(given, environ),
         ]
@@ -603,18 +640,32 @@ def _find_blanks(environ: Mapping[str, str], descriptions: dict[str, str]) -> It
 
 
 def _find_excluded_vaults(given: Mapping[str, str]) -> Iterator[SettingMistake]:
-    """Yield a mistake where CBR_SYNC_VAULTS names what CBR_SYNC_ALLOWED_VAULTS does not."""
-    vaults, allowed = (
-        [word.lower() for word in given.get(name, "").replace(",", " ").split()]
-        for name in ("CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS")
-    )
-    outside = [vault for vault in vaults if vault not in (HYBRID, *allowed) and is_vault_id(vault)]
-    if allowed and outside:
-        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
-        found = f"found {outside[0]}{more}, which CBR_SYNC_ALLOWED_VAULTS does not hold"
-        remedy = "add what is missing there, or take it out here"
-        variables = ("CBR_SYNC_VAULTS", "CBR_SYNC_ALLOWED_VAULTS")
-        yield SettingMistake(variables[0], found, remedy, variables=variables)
+    """Yield a mistake for each list of vaults that names what CBR_SYNC_ALLOWED_VAULTS does not."""
+    allowed = _split_ids(given.get(_ALLOWED_NAME, ""))
+    if not allowed:
+        return
+    for name in ("CBR_SYNC_VAULTS", "CBR_SYNC_WEBHOOK_VAULTS", "CBR_SYNC_NOTIFICATION_VAULTS"):
+        vaults = _split_ids(given.get(name, ""))
+        outside = [vault for vault in vaults if vault not in (HYBRID, *allowed) and is_vault_id(vault)]
+        if outside:
+            more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+            found = f"found {outside[0]}{more}, which {_ALLOWED_NAME} does not hold"
+            remedy = "add what is missing there, or take it out here"
+            yield SettingMistake(name, found, remedy, variables=(name, _ALLOWED_NAME))
+
+
+def _split_ids(text: str) -> list[str]:
+    return [word.lower() for word in text.replace(",", " ").split()]
+
+
+def _find_auth_mistakes(given: Mapping[str, str]) -> Iterator[SettingMistake]:
+    """Yield a mistake where it is not clear who authenticates webhooks."""
+    if given.get(_AUTH_NAME) != "platform":
+        return
+    for name in ("CBR_SYNC_WEBHOOK_SECRET", "CBR_SYNC_WEBHOOK_TOKEN"):
+        if name in given:
+            found = f"set, although {_AUTH_NAME} says that the gateway authenticates"
+            yield SettingMistake(name, found, "take out one of them", variables=(name, _AUTH_NAME))
 
 
 def _explain_unknown(name: str, known: Collection[str]) -> SettingMistake:

@@ -33,7 +33,7 @@ COMMANDS = [
         ["simulate"],
         ["schema"],
     ),
-    *(["webhook", "sign"], ["webhook", "send"]),
+    *(["webhook", "new-secret"], ["webhook", "sign"], ["webhook", "send"]),
 ]
 
 

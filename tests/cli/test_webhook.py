@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from cbr_sync.settings import Settings
 from cbr_sync.triggers import signature
 from support.cli import run_cli
 from support.world import SECRET, VMWARE, World, secret_text
@@ -102,3 +103,13 @@ def test_a_body_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     result = run_cli("webhook", "sign", "\udcff")
     assert result.exit_code == 2
     assert "the body is not UTF-8 text" in result.stderr
+
+
+def test_a_new_secret_is_one_that_the_function_accepts(world: World) -> None:
+    """Two calls make two of them."""
+    first, second = (run_cli("webhook", "new-secret").stdout for _ in range(2))
+    given = dict(line.split("=", 1) for line in first.splitlines())
+    settings = Settings.load({**world.environ, **given})
+    assert len(settings.webhook_secrets[0].get_secret_value()) == 32
+    assert len(settings.webhook_tokens[0].get_secret_value()) >= 32
+    assert not set(first.splitlines()) & set(second.splitlines())

@@ -29,7 +29,7 @@ OURS = {
     *("monitoring", "monitoring.logger"),
     *("sinks", "sinks.base", "sinks.log", "sinks.messages", "sinks.registry"),
     *("triggers", "triggers.aws_events", "triggers.base", "triggers.envelopes", "triggers.huawei_events"),
-    *("triggers.payload", "triggers.signature", "triggers.webhook"),
+    *("triggers.payload", "triggers.signature", "triggers.unserved", "triggers.webhook"),
 }
 ENTRY_POINTS = {"aws": {"aws_lambda", "monitoring.metrics"}, "functiongraph": {"functiongraph"}}
 SQS = {"aws", "aws.client", "aws.sigv4", "aws.sqs", "sinks.sqs"}

@@ -15,9 +15,9 @@ from cbr_sync.app import App
 from cbr_sync.errors import CbrSyncError, SettingMistake, SettingsError, SinkError, SyncUnfinished
 from cbr_sync.local import LocalLambdaContext
 from cbr_sync.models import Status
-from cbr_sync.monitoring.healthchecks import HealthchecksPing, build_body, choose_suffix
+from cbr_sync.monitoring.healthchecks import HealthchecksPing, build_body
 from cbr_sync.monitoring.logger import make_logger
-from cbr_sync.results import RunResult
+from cbr_sync.results import Ending, RunResult
 from cbr_sync.settings import Settings
 from cbr_sync.simulator.scenarios import PastSync, demo_simulator
 from cbr_sync.transport import new_request, send
@@ -67,13 +67,21 @@ def run(
 def test_a_run_pings_at_its_beginning_and_its_end(world: World) -> None:
     """POSTs to the check, joined by the run's id, with a few words."""
     monitor = Monitor(world)
-    run(world, {"vault_ids": [VMWARE, BUSY]}, monitor, LocalLambdaContext(aws_request_id=RUN))
+    run(world, {"vault_ids": [VMWARE, FILE]}, monitor, LocalLambdaContext(aws_request_id=RUN))
     assert [str(request.url) for request in monitor.pings] == [
         f"{CHECK}/start?rid={RUN}",
         f"{CHECK}?rid={RUN}",
     ]
     assert {request.method for request in monitor.pings} == {"POST"}
-    assert monitor.said == "syncs: 1 already_running, 1 accepted"
+    assert monitor.said == "syncs: 2 accepted"
+
+
+def test_a_vault_whose_older_sync_still_runs_is_a_failure(world: World) -> None:
+    """Its trigger is not served; where CBR_SYNC_DEFER_TO says whereto, it is handed on instead."""
+    monitor = Monitor(world)
+    run(world, {"vault_ids": [VMWARE, BUSY]}, monitor)
+    assert monitor.suffixes == ["/start", "/fail"]
+    assert monitor.said.splitlines()[0] == "syncs: 1 already_running, 1 accepted"
 
 
 def test_a_run_whose_id_is_no_uuid_gets_one(world: World) -> None:
@@ -261,21 +269,49 @@ def test_a_check_whose_host_cannot_be_is_only_logged(world: World, log_lines: Li
 def test_what_nobody_foresaw_is_named_without_its_words() -> None:
     """Its text may hold anything; the exception goes on its way."""
     assert build_body(RunResult(), ZeroDivisionError("hunter2")) == "ZeroDivisionError"
-    assert choose_suffix(RunResult(), ZeroDivisionError("hunter2")) == "/fail"
-    assert (
-        choose_suffix(RunResult(), SettingsError([SettingMistake("HUAWEICLOUD_SDK_AK", "not set")]))
-        == "/fail"
-    )
+    assert RunResult().judge(ZeroDivisionError("hunter2")) is Ending.PROBLEMS
+    mistake = SettingMistake("HUAWEICLOUD_SDK_AK", "not set")
+    assert RunResult().judge(SettingsError([mistake])) is Ending.PROBLEMS
 
 
 @pytest.mark.parametrize("status", Status)
-def test_each_status_has_its_ping(status: Status) -> None:
-    """Trouble is a failure, what comes again is logged, the rest is well."""
-    failures = dict.fromkeys(("failed", "timed_out", "partial", "skipped"), "/fail")
-    suffix = {**failures, "unfinished": "/log"}.get(status, "")
-    assert choose_suffix(build_result(build_outcome(status=status)), None) == suffix
+def test_each_status_has_its_ending(status: Status) -> None:
+    """Trouble is a problem, what comes again is unfinished, the rest is well."""
+    problems = ("failed", "timed_out", "partial", "skipped", "already_running")
+    ending = Ending.PROBLEMS if status in problems else Ending.OK
+    if status is Status.UNFINISHED:
+        ending = Ending.UNFINISHED
+    assert build_result(build_outcome(status=status)).judge(None) is ending
     worse = [build_outcome(status=status), build_outcome(status=Status.FAILED)]
-    assert choose_suffix(build_result(*worse), SyncUnfinished("left")) == "/fail"
+    assert build_result(*worse).judge(SyncUnfinished("left")) is Ending.PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "trouble"),
+    [
+        (200, "OK", ""),
+        (200, "", ""),
+        (200, "OK (not found)", "OK (not found): check CBR_SYNC_PING_URL"),
+        (200, "OK (rate limited)", "OK (rate limited): check CBR_SYNC_PING_URL"),
+        (200, "<html>welcome</html>", ""),
+        (404, "not found", "HTTP 404"),
+    ],
+)
+def test_an_answer_that_says_that_the_check_is_not_known_is_a_warning(
+    world: World, log_lines: Lines, status: int, body: str, trouble: str
+) -> None:
+    """B15: taken for a success, a mistyped check would never raise an alarm."""
+    cloud = world.transport()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_ping = str(request.url).startswith(CHECK)
+        return httpx.Response(status, text=body) if is_ping else cloud.handle_request(request)
+
+    environ = {**world.environ, "CBR_SYNC_PING_URL": CHECK}
+    world.on_lambda(EVENT, environ, transport=httpx.MockTransport(answer))
+    reasons = [line["reason"] for line in log_lines() if line["message"] == "a ping was not accepted"]
+    assert len(reasons) == (2 if trouble else 0)
+    assert all(trouble in reason for reason in reasons)
 
 
 def test_nobody_is_pinged_where_no_check_is_set(world: World) -> None:

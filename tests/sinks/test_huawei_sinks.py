@@ -207,3 +207,16 @@ def test_a_topic_is_published_to_in_its_own_region_and_project(world: World, reg
     assert request.url.host == host
     assert request.url.path == f"/v2/a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d/notifications/topics/{urn}/publish"
     assert request.headers["X-Project-Id"] == "a0b1c2d3e4f54a5b8c7d6e5f4a3b2c1d"
+
+
+def test_the_channels_source_may_have_a_name_of_its_own(world: World) -> None:
+    """EventGrid matches subscriptions by it; the id and all else stay what they are."""
+    services = HuaweiServices(world)
+    run_with_sinks(world, services, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL, CBR_SYNC_EVENTGRID_SOURCE="backup")
+    other = World()
+    usual = HuaweiServices(other)
+    run_with_sinks(other, usual, CBR_SYNC_EVENTGRID_CHANNEL_ID=CHANNEL)
+    (event,), (usual_event,) = services.bodies[0]["events"], usual.bodies[0]["events"]
+    assert event["source"] == "backup"
+    assert usual_event["source"].startswith("/cbr/cn-north-4/")
+    assert event.keys() == usual_event.keys()

@@ -25,6 +25,11 @@ class FakeReceiver:
         """Load the settings with these variables changed."""
         self.settings = Settings.load({**World().environ, "CBR_SYNC_VAULTS": "", **change})
 
+    @property
+    def webhook_tokens(self) -> list[str]:
+        """Those of the settings."""
+        return [token.get_secret_value() for token in self.settings.webhook_tokens]
+
     def now(self) -> datetime:
         """Return the time at which every test's world begins."""
         return START

@@ -17,7 +17,7 @@ from cbr_sync.cli.schema import print_schema
 from cbr_sync.cli.simulate import run_simulator
 from cbr_sync.cli.sync import sync_vaults
 from cbr_sync.cli.vaults import list_vaults
-from cbr_sync.cli.webhook import send_webhook, sign_webhook
+from cbr_sync.cli.webhook import print_new_secret, send_webhook, sign_webhook
 
 _HELP = """
 Sync hybrid vaults in Huawei Cloud CBR, check their state, and try everything without a cloud account.
@@ -38,7 +38,8 @@ app.command("replay", rich_help_panel=_DEVELOPMENT)(replay_events)
 app.command("simulate", rich_help_panel=_DEVELOPMENT)(run_simulator)
 app.command("schema", rich_help_panel=_DEVELOPMENT)(print_schema)
 
-webhook = typer.Typer(help="Sign and send webhooks.", no_args_is_help=True)
+webhook = typer.Typer(help="Make secrets for webhooks, sign and send them.", no_args_is_help=True)
+webhook.command("new-secret")(print_new_secret)
 webhook.command("sign")(sign_webhook)
 webhook.command("send")(send_webhook)
 app.add_typer(webhook, name="webhook", rich_help_panel=_DEVELOPMENT)

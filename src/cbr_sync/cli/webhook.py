@@ -1,8 +1,10 @@
-"""The commands ``webhook sign`` and ``webhook send``."""
+"""The commands ``webhook new-secret``, ``webhook sign`` and ``webhook send``."""
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 import shlex
 import sys
 import time
@@ -15,10 +17,24 @@ from cbr_sync.cli.options import ExitCode, fail, fail_usage, read_webhook_secret
 from cbr_sync.local import build_signature_headers
 
 _TIMEOUT_SECONDS = 60.0
+_SECRET_BYTES = _TOKEN_BYTES = 32
 
 Body = Annotated[
     str, typer.Argument(metavar="BODY", help='JSON, such as {"vault_id": "..."}; - reads stdin.')
 ]
+
+
+def print_new_secret() -> None:
+    """Print a new secret for senders that sign, and a new token for those that cannot.
+
+    Set one of them, or both; nothing is stored here.
+
+    Example: cbr-sync webhook new-secret
+    """
+    typer.echo(
+        f"CBR_SYNC_WEBHOOK_SECRET=whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
+    )
+    typer.echo(f"CBR_SYNC_WEBHOOK_TOKEN={secrets.token_urlsafe(_TOKEN_BYTES)}")
 
 
 def sign_webhook(

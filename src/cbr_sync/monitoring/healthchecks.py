@@ -6,13 +6,15 @@ success, to ``/start``, ``/fail`` and ``/log`` below it for the rest; ``rid``, a
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cbr_sync.errors import CbrSyncError, RetryableError
+from cbr_sync.errors import CbrSyncError
 from cbr_sync.models import WENT_WRONG, Status
+from cbr_sync.results import Ending
 from cbr_sync.sinks.messages import WORST_FIRST
 from cbr_sync.transport import new_request, send
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from cbr_sync.models import OutcomeError
     from cbr_sync.results import RunResult
+    from cbr_sync.transport import Response
 
 
 # What both pings may add to a run, half of it each; and what is left of the run's time after them.
@@ -32,8 +35,10 @@ MARGIN_SECONDS = 0.2
 _MAX_ROWS = 10
 _MAX_LINE_LENGTH = 300
 _ACCEPTED = range(200, 300)
-# A vault that is not available is skipped; where all are, nothing was synced.
+_SUFFIXES = {Ending.OK: "", Ending.UNFINISHED: "/log", Ending.PROBLEMS: "/fail"}
 _BAD = WENT_WRONG | {Status.SKIPPED}
+# "OK (not found)" and "OK (rate limited)": the ping arrived, and does not count.
+_NOT_COUNTED = re.compile(r"OK \((.+)\)\s*", re.ASCII)
 
 
 class HealthchecksPing:
@@ -79,7 +84,7 @@ class HealthchecksPing:
         seconds = max(min(PING_SECONDS, self._remaining_seconds() - MARGIN_SECONDS), 0) / 2
         if self._started:
             self._started.wait(seconds, self._logger)
-        last = self._send(choose_suffix(self._result, error), build_body(self._result, error))
+        last = self._send(_SUFFIXES[self._result.judge(error)], build_body(self._result, error))
         last.wait(seconds, self._logger)
 
     def _send(self, suffix: str, body: str) -> _PingThread:
@@ -99,14 +104,13 @@ class _PingThread(threading.Thread):
         self._trouble = "no answer yet"
 
     def run(self) -> None:
-        """Send the ping; of its answer only the status matters."""
+        """Send the ping, and keep what is wrong with its answer."""
         try:
             request = new_request("POST", self._url, {}, self._body.encode(errors="replace"))
-            status = send(self._transport, request, auth=None, timeout_seconds=PING_SECONDS).status_code
+            response = send(self._transport, request, auth=None, timeout_seconds=PING_SECONDS)
+            self._trouble = find_trouble(response)
         except Exception as error:  # noqa: BLE001 - no ping costs anything else
             self._trouble = str(error) if isinstance(error, CbrSyncError) else type(error).__name__
-        else:
-            self._trouble = "" if status in _ACCEPTED else f"HTTP {status}"
 
     def wait(self, seconds: float, logger: Logger) -> None:
         """Wait for the answer, *seconds* at most, and log a ping that was not accepted."""
@@ -115,30 +119,23 @@ class _PingThread(threading.Thread):
             logger.warning("a ping was not accepted", extra={"reason": self._trouble})
 
 
+def find_trouble(response: Response) -> str:
+    """Return what is wrong with the answer to a ping; empty where it counts.
+
+    Source: Healthchecks.io, "Pinging API": a check that is not known is answered 200, ``OK (not found)``.
+    """
+    if response.status_code not in _ACCEPTED:
+        return f"HTTP {response.status_code}"
+    match = _NOT_COUNTED.fullmatch(response.text[:_MAX_LINE_LENGTH])
+    return f"the monitor answers {match[0].strip()}: check CBR_SYNC_PING_URL" if match else ""
+
+
 def build_run_uuid(run_id: str) -> str:
     """Return the run's id where it is a UUID, else one made of it: the same for both pings of a run."""
     try:
         return str(uuid.UUID(run_id))
     except ValueError:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, run_id))
-
-
-def choose_suffix(result: RunResult, error: BaseException | None) -> str:
-    """Return what the last ping's path ends with.
-
-    Args:
-        result: The result of the run.
-        error: What the run raised, if it did.
-
-    Returns:
-        ``/fail`` where something is wrong for good, ``/log`` where another delivery may finish it, else "".
-    """
-    bad = any(outcome.status in _BAD for outcome in result.outcomes)
-    not_fresh = any(report.not_fresh for report in result.reports)
-    left = result.errors or any(outcome.status is Status.UNFINISHED for outcome in result.outcomes)
-    if result.rejected or bad or not_fresh or (error and not isinstance(error, RetryableError)):
-        return "/fail"
-    return "/log" if left or error else ""
 
 
 def build_body(result: RunResult, error: BaseException | None) -> str:

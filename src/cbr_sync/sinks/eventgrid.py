@@ -50,6 +50,7 @@ class EventGridSink:
             settings: They name the channel, and perhaps the endpoint.
         """
         self._project = project
+        self._source = settings.eventgrid_source
         channel = f"channels/{settings.eventgrid_channel_id}"
         self._url = f"{find_eventgrid_endpoint(settings)}/v1/{project.project_id}/{channel}/events"
 
@@ -64,6 +65,8 @@ class EventGridSink:
             SinkError: Some were not accepted.
         """
         refusals = Refusals(self._project.redact, "event")
+        if self._source:
+            events = [{**event, "source": self._source} for event in events]
         for left in split_batches(
             events, lambda event: len(json.dumps(event)), max_rows=BATCH, max_bytes=BATCH_BYTES
         ):

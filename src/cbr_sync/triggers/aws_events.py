@@ -95,7 +95,8 @@ def read_sns(event: Event) -> Iterable[RawMessage]:
     for record in event["Records"]:
         sns = get_object(record, "Sns")
         time = sns.get("Timestamp")
-        yield RawMessage(get_text(sns, "MessageId"), time, sns.get("Message"), platform_time=time)
+        payload = _unwrap(sns.get("Message"))
+        yield RawMessage(get_text(sns, "MessageId"), time, payload, platform_time=time)
 
 
 def read_sqs(event: Event) -> Iterable[RawMessage]:
@@ -106,7 +107,7 @@ def read_sqs(event: Event) -> Iterable[RawMessage]:
         count = get_text(attributes, "ApproximateReceiveCount")
         time = int(sent) if sent.isdecimal() else None
         message = as_object(record)
-        payload = _unwrap_body(message.get("body"))
+        payload = _unwrap(message.get("body"))
         yield RawMessage(
             get_text(message, "messageId"),
             time,
@@ -117,15 +118,21 @@ def read_sqs(event: Event) -> Iterable[RawMessage]:
         )
 
 
-def _unwrap_body(body: object) -> object:
-    """Return the payload in a message's body, out of the envelope of an SNS topic or an EventBridge rule."""
-    try:
-        inner = json.loads(body.removeprefix(BYTE_ORDER_MARK)) if isinstance(body, str) else body
-    except (ValueError, RecursionError):
-        return body
-    match inner:
-        case {"Type": "Notification", "TopicArn": _, "Message": message}:
-            return message
-        case {"detail-type": _, "source": _, "detail": detail}:
-            return detail
+def _unwrap(body: object) -> object:
+    """Return the payload in a message's body, out of what an SNS topic or an EventBridge rule puts around it.
+
+    A rule may send to a topic, and a topic to a queue, so there are two of these at most.
+    """
+    for _ in range(2):
+        try:
+            inner = json.loads(body.removeprefix(BYTE_ORDER_MARK)) if isinstance(body, str) else body
+        except (ValueError, RecursionError):
+            return body
+        match inner:
+            case {"Type": "Notification", "TopicArn": _, "Message": message}:
+                body = message
+            case {"detail-type": _, "source": _, "detail": detail}:
+                return detail
+            case _:
+                break
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from cbr_sync.settings import Settings
 
 MAX_ID_LENGTH = 256
+# Lambda and FunctionGraph pass on 6 MB; the envelope of a reply is a little more.
+MAX_REPLY_BYTES = 6_000_000
+# So few rows fit into any reply, whatever stands in them.
+_FEW_ROWS = 100
 # Some senders begin a text with it; it says nothing.
 BYTE_ORDER_MARK = "\ufeff"
 _MAX_NAMES = 5
@@ -55,6 +60,12 @@ class RawMessage(NamedTuple):
     platform_time: object = None
     queue_arn: str = ""
     deliveries: int = 1
+
+
+class UnservedEvent(NamedTuple):
+    """The payload of an event whose envelope is known and not served."""
+
+    envelope: str
 
 
 class Message(NamedTuple):
@@ -107,6 +118,10 @@ class Receiver(Protocol):
     def webhook_secrets(self) -> Sequence[bytes]:
         """Every secret that a webhook may be signed with."""
 
+    @property
+    def webhook_tokens(self) -> Sequence[str]:
+        """Every token that lets a webhook in."""
+
     def now(self) -> datetime:
         """Return the current time, in UTC."""
 
@@ -119,9 +134,13 @@ class Envelope:
         kind: What its events are.
         platform: The only cloud that sends it; None where both do.
         max_seconds: Within how many seconds its sender has to get the reply.
+        max_reply_bytes: How long a reply its platform passes on.
+        is_served: False where the form is known, and refused by its name.
     """
 
     max_seconds = float("inf")
+    max_reply_bytes = MAX_REPLY_BYTES
+    is_served = True
 
     def __init__(
         self,
@@ -174,7 +193,8 @@ class Envelope:
             EventError: A message cannot be read.
             ApiError: The vaults of a message cannot be listed, and never will be.
         """
-        reply = {**build_body(result), "counts": dict(Counter(str(one.status) for one in result.outcomes))}
+        reply = build_body(result, self.max_reply_bytes)
+        reply["counts"] = dict(Counter(str(one.status) for one in result.outcomes))
         for _, error in result.errors:
             if isinstance(error, RetryableError):
                 raise SyncUnfinished(f"CBR cannot be asked now: {error}") from error
@@ -196,8 +216,14 @@ class Envelope:
         raise error
 
 
-def build_body(result: RunResult) -> Reply:
-    """Return ``{"outcomes": [...]}``, with ``"reports"`` and ``"follows"`` where there are any."""
+def build_body(result: RunResult, max_bytes: int) -> Reply:
+    """Return ``{"outcomes": [...]}``, with ``"reports"`` and ``"follows"`` where there are any.
+
+    Args:
+        result: The result of the run.
+        max_bytes: How long it may be as a text inside of a JSON reply. Outcomes and vaults are left out from
+            the end of their lists, and ``omitted`` says how many; sinks get all of them.
+    """
     body: Reply = {"outcomes": [outcome.model_dump(mode="json") for outcome in result.outcomes]}
     if result.reports:
         body["reports"] = [report.model_dump(mode="json") for report in result.reports]
@@ -210,7 +236,37 @@ def build_body(result: RunResult) -> Reply:
             }
             for follow in result.follows
         ]
+    return _shorten_body(body, max_bytes)
+
+
+def _shorten_body(body: Reply, max_bytes: int) -> Reply:
+    reports = body.get("reports", [])
+    lists = [(body, "outcomes"), *((report, "vaults") for report in reports)]
+    rows = sum(len(holder[key]) for holder, key in lists) + sum(len(report["history"]) for report in reports)
+    if rows <= _FEW_ROWS or _measure(body) <= max_bytes:
+        return body
+    for report in reports:
+        report["history_omitted"] += sum(map(len, report["history"].values()))
+        report["history"] = {}
+    left = max_bytes - _measure(
+        {**body, "outcomes": [], "reports": [{**one, "vaults": []} for one in reports]}
+    )
+    for holder, key in lists:
+        kept: list[Any] = []
+        for row in holder[key]:
+            size = _measure(row)
+            if size > left:
+                break
+            left -= size
+            kept.append(row)
+        if omitted := len(holder[key]) - len(kept):
+            holder[key], holder["omitted"], left = kept, omitted, 0
     return body
+
+
+def _measure(value: object) -> int:
+    """Return how many bytes a value takes as JSON in a JSON string, in which all but ASCII is escaped."""
+    return len(json.dumps(json.dumps(value, ensure_ascii=False)))
 
 
 def _list_names(outcomes: Sequence[SyncOutcome]) -> str:

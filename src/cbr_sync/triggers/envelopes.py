@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cbr_sync.models import Kind
-from cbr_sync.triggers import aws_events, huawei_events, webhook
+from cbr_sync.triggers import aws_events, huawei_events, unserved, webhook
 from cbr_sync.triggers.base import Envelope, Event, Platform, RawMessage, as_object
+from cbr_sync.triggers.unserved import UnservedEnvelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,11 +36,15 @@ def _read_direct(event: Event) -> Iterable[RawMessage]:
 
 
 ENVELOPES: tuple[Envelope, ...] = (
+    UnservedEnvelope("a record of a Lambda destination", Kind.EVENT, matches=unserved.is_lambda_record),
+    webhook.RefusedWebhookEnvelope("VPC Lattice", matches=webhook.is_lattice),
     webhook.WebhookEnvelope(
         _HTTP_NAME,
         matches=webhook.is_multi_value_http,
         multi_value_headers=True,
+        max_reply_bytes=webhook.MAX_ALB_REPLY_BYTES,
     ),
+    webhook.WebhookEnvelope(_HTTP_NAME, matches=webhook.is_alb, max_reply_bytes=webhook.MAX_ALB_REPLY_BYTES),
     webhook.WebhookEnvelope(_HTTP_NAME, matches=webhook.is_http),
     Envelope(
         "FunctionGraph TIMER",
@@ -110,5 +115,6 @@ ENVELOPES: tuple[Envelope, ...] = (
         matches=huawei_events.is_cloud_event_batch,
         read=huawei_events.read_cloud_event_batch,
     ),
+    *(UnservedEnvelope(name, Kind.EVENT, matches=matches) for name, matches in unserved.FORMS),
     Envelope("a payload invoked directly", Kind.DIRECT, matches=lambda _: True, read=_read_direct),
 )

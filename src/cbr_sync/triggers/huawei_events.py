@@ -5,6 +5,8 @@ Source: FunctionGraph User Guide, "Trigger events".
 
 from __future__ import annotations
 
+import base64
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cbr_sync.triggers.base import (
@@ -54,12 +56,17 @@ def read_timer(event: Event) -> Iterable[RawMessage]:
 
 
 def read_brokers(event: Event) -> Iterable[RawMessage]:
-    """Read the messages of a batch: bare strings, which only their place in the batch can name."""
+    """Read the messages of a batch: bare strings, which only their place in the batch can name.
+
+    Several records may be of one topic, so its messages are counted through all of them.
+    """
     time = event.get("event_time")
+    counts: Counter[str] = Counter()
     for batch in get_list(event, "records"):
         topic = get_text(as_object(batch), "topic_id")
-        for number, message in enumerate(get_list(batch, "messages")):
-            yield RawMessage(f"{topic}/{time}/{number}", time, message, platform_time=time)
+        for message in get_list(batch, "messages"):
+            yield RawMessage(f"{topic}/{time}/{counts[topic]}", time, message, platform_time=time)
+            counts[topic] += 1
 
 
 def read_smn(event: Event) -> Iterable[RawMessage]:
@@ -71,9 +78,22 @@ def read_smn(event: Event) -> Iterable[RawMessage]:
 
 
 def read_cloud_event(event: Event) -> Iterable[RawMessage]:
-    """Read a CloudEvent: its data is the payload; of one of our own, the whole event, which says so."""
+    """Read a CloudEvent: its data is the payload; of one of our own, the whole event, which says so.
+
+    Source: CloudEvents 1.0.2, JSON event format: binary data is in ``data_base64``.
+    """
     payload = event if is_own_event(event) else event.get("data")
+    if payload is None and isinstance(encoded := event.get("data_base64"), str):
+        payload = _decode_base64(encoded)
     yield RawMessage(get_text(event, "id"), event.get("time"), payload)
+
+
+def _decode_base64(text: str) -> object:
+    """Return the bytes; the text itself, which no payload is, where it is no base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return text
 
 
 def read_cloud_event_batch(event: Event) -> Iterable[RawMessage]:

@@ -21,7 +21,7 @@ from pydantic import (
 from cbr_sync.errors import EventError, VaultNotAllowedError
 from cbr_sync.models import SELF_TRIGGERED, HandedOn, Kind, SyncParam, Trigger, VaultId, VaultSelector
 from cbr_sync.settings import HYBRID
-from cbr_sync.triggers.base import BYTE_ORDER_MARK, MAX_ID_LENGTH, is_own_event
+from cbr_sync.triggers.base import BYTE_ORDER_MARK, MAX_ID_LENGTH, UnservedEvent, is_own_event
 from cbr_sync.triggers.envelopes import ENVELOPES
 from cbr_sync.validation import describe_value, explain, format_key
 
@@ -44,6 +44,9 @@ _EXPECTED = {
     "vaults": 'an object such as {"object_type": "vmware", "name": "...", "tags": {"env": "prod"}}',
     "time": "a time with its zone (RFC 3339) such as 2026-11-26T03:00:00Z",
 }
+_OUR_KEYS = frozenset(
+    {"sync", "vault_id", "vault_ids", "vaults", "auto_trigger", "report", "follow", "handed_on"}
+)
 _EXPECTED_INSIDE = {
     "object_type": "a string",
     "name": "a string of 64 characters at most",
@@ -140,6 +143,8 @@ def parse_request(message: Message, settings: Settings, *, may_be_handed_on: boo
         VaultNotAllowedError: A vault is outside CBR_SYNC_ALLOWED_VAULTS, so nothing of it may be synced.
     """
     kind = message.trigger.kind
+    if isinstance(message.payload, UnservedEvent):
+        raise EventError(f"found {message.payload.envelope}, which is not served; known: {_list_forms()}")
     if kind is Kind.DIRECT and not isinstance(message.payload, dict):
         found = describe_value(message.payload)
         raise EventError(f"found {found} as the event, expected an object; known: {_list_forms()}")
@@ -152,6 +157,11 @@ def parse_request(message: Message, settings: Settings, *, may_be_handed_on: boo
 def is_tick(payload: object) -> bool:
     """Return whether a payload asks to follow; one that cannot be read does not."""
     return "follow" in _decode_or_empty(payload)
+
+
+def is_report(payload: object) -> bool:
+    """Return whether a payload asks for a report; one that cannot be read does not."""
+    return "report" in _decode_or_empty(payload)
 
 
 def is_own_message(payload: object) -> bool:
@@ -177,6 +187,8 @@ def _parse_payload(payload: Mapping[str, object], kind: Kind, settings: Settings
     if "report" in payload:
         _check_kind("report", kind, _MAY_ASK_FOR_REPORTS)
         return _parse_report(payload, default_vaults)
+    if foreign_vaults := _find_foreign_scope(payload, kind, settings):
+        return _build_foreign_request(payload, foreign_vaults)
     if "vaults" in payload:
         form = _validate(_SelectorForm, payload, {**_EXPECTED, **_EXPECTED_INSIDE})
         return SyncRequest(form.vaults, _choose_auto_trigger(form, default=is_self_triggered), form.time)
@@ -184,6 +196,28 @@ def _parse_payload(payload: Mapping[str, object], kind: Kind, settings: Settings
     named = _drop_repeated(params)
     _check_allowed(named, settings.allowed_vaults)
     return SyncRequest(named, time=time)
+
+
+def _find_foreign_scope(payload: Mapping[str, object], kind: Kind, settings: Settings) -> Sequence[str]:
+    """Return the vaults that a payload of somebody else's syncs; none where it is ours or may sync nothing.
+
+    It has none of our keys but ``time``, which is everybody's, and none that is one of ours mistyped.
+    """
+    vaults = {Kind.WEBHOOK: settings.webhook_vaults, Kind.NOTIFICATION: settings.notification_vaults}
+    is_ours = any(key in _OUR_KEYS or key.lower().startswith(("vault", "sync")) for key in payload)
+    return () if is_ours else vaults.get(kind, ())
+
+
+def _build_foreign_request(payload: Mapping[str, object], vaults: Sequence[str]) -> SyncRequest:
+    """Return what a payload of somebody else's asks for: the vaults of the settings, or nothing.
+
+    Sources: Alertmanager and Grafana, "Webhook" (``status``); GitHub, "Webhook events and payloads", ping
+    (``zen`` and ``hook_id``).
+    """
+    is_resolved = payload.get("status") == "resolved" and isinstance(payload.get("alerts"), list)
+    if is_resolved or {"zen", "hook_id"} <= payload.keys():
+        return SyncRequest(())
+    return _build_scope_request(vaults, auto_trigger=False)
 
 
 class _Form(BaseModel):
@@ -364,9 +398,14 @@ def _build_default_request(kind: Kind, default_vaults: Sequence[str]) -> SyncReq
         raise EventError(f"found an empty payload, expected one of {', '.join(_EXPECTED)}, report")
     if not default_vaults:
         raise EventError("found an empty payload and no CBR_SYNC_VAULTS; set it, or name vaults in the event")
-    if HYBRID in default_vaults:
-        return SyncRequest(VaultSelector(), auto_trigger=True)
-    return SyncRequest(_drop_repeated(SyncParam(vault_id=one, auto_trigger=True) for one in default_vaults))
+    return _build_scope_request(default_vaults, auto_trigger=True)
+
+
+def _build_scope_request(vaults: Sequence[str], *, auto_trigger: bool) -> SyncRequest:
+    """Return a request for the vaults of a setting: ids, or all hybrid ones."""
+    if HYBRID in vaults:
+        return SyncRequest(VaultSelector(), auto_trigger=auto_trigger)
+    return SyncRequest(_drop_repeated(SyncParam(vault_id=one, auto_trigger=auto_trigger) for one in vaults))
 
 
 def _decode(payload: object) -> Mapping[str, object]:
@@ -392,4 +431,4 @@ def _parse_json(payload: str | bytes) -> object:
 
 
 def _list_forms() -> str:
-    return ", ".join(dict.fromkeys(envelope.name for envelope in ENVELOPES))
+    return ", ".join(dict.fromkeys(envelope.name for envelope in ENVELOPES if envelope.is_served))

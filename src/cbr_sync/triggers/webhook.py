@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +23,7 @@ from cbr_sync.errors import (
 from cbr_sync.models import Kind, Status, Trigger
 from cbr_sync.triggers import signature
 from cbr_sync.triggers.base import (
+    MAX_REPLY_BYTES,
     Envelope,
     Event,
     Message,
@@ -39,6 +39,7 @@ from cbr_sync.validation import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from aws_lambda_powertools import Logger
 
@@ -46,14 +47,15 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 30
-_MAX_SECONDS_DIGITS = 11
 _HTTP_KEYS = frozenset({"httpMethod", "requestContext", "isBase64Encoded", "rawPath"})
+# Source: Lambda Developer Guide, "Using Lambda with an Application Load Balancer".
+MAX_ALB_REPLY_BYTES = 1_000_000
 # API Gateway hangs up after 29 seconds.
 MAX_SECONDS = 25.0
 _GOOD = frozenset({Status.ACCEPTED, Status.SUCCEEDED, Status.DEFERRED})
 _ASK_AGAIN = frozenset({Status.UNFINISHED, Status.ALREADY_RUNNING})
 _EXTRA_HEADERS = {
-    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Standard-Webhooks"},
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Standard-Webhooks, Bearer"},
     HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_SECONDS)},
 }
@@ -79,11 +81,24 @@ class WebhookEnvelope(Envelope):
     max_seconds = MAX_SECONDS
 
     def __init__(
-        self, name: str, *, matches: Callable[[Event], bool], multi_value_headers: bool = False
+        self,
+        name: str,
+        *,
+        matches: Callable[[Event], bool],
+        multi_value_headers: bool = False,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
-        """Define a form; with *multi_value_headers* its gateway wants lists in the reply's headers."""
+        """Define a form.
+
+        Args:
+            name: What it is called in messages to people.
+            matches: Whether an event has it.
+            multi_value_headers: Whether its gateway wants lists in the reply's headers.
+            max_reply_bytes: How long a reply its gateway passes on.
+        """
         super().__init__(name, Kind.WEBHOOK, matches=matches, read=lambda _: ())
         self._multi_value_headers = multi_value_headers
+        self.max_reply_bytes = max_reply_bytes
 
     def read(self, event: Event, receiver: Receiver) -> list[Message]:
         """Return the one message in the request.
@@ -93,7 +108,9 @@ class WebhookEnvelope(Envelope):
         """
         request = parse_http_request(event)
         _check_form(request)
-        _authenticate(request, receiver)
+        if receiver.settings.webhook_auth == "signature":
+            secrets, tokens, now = receiver.webhook_secrets, receiver.webhook_tokens, receiver.now()
+            authenticate(request, secrets=secrets, tokens=tokens, now=now.timestamp())
         trigger = build_webhook_trigger(request, event, receiver.request_id)
         return [Message(trigger, request.body, platform_time=read_gateway_time(event))]
 
@@ -106,7 +123,7 @@ class WebhookEnvelope(Envelope):
         for _, error in result.errors:
             raise error
         status = choose_status([outcome.status for outcome in result.outcomes])
-        return self._build_reply(status, "application/json", build_body(result))
+        return self._build_reply(status, "application/json", build_body(result, self.max_reply_bytes))
 
     def reply_to_error(self, error: Exception, logger: Logger) -> Reply:
         """Return an RFC 9457 problem; of an unforeseen error no detail leaks."""
@@ -126,12 +143,41 @@ class WebhookEnvelope(Envelope):
             if self._multi_value_headers
             else {"headers": headers}
         )
-        return {"statusCode": int(status), **shaped, "body": json.dumps(body), "isBase64Encoded": False}
+        text = json.dumps(body, ensure_ascii=False)
+        return {"statusCode": int(status), **shaped, "body": text, "isBase64Encoded": False}
+
+
+class RefusedWebhookEnvelope(WebhookEnvelope):
+    """An HTTP request of a gateway that is not served."""
+
+    is_served = False
+
+    def read(self, _event: Event, _receiver: Receiver) -> list[Message]:
+        """Refuse the request; nobody has authenticated it.
+
+        Raises:
+            WebhookRefusedError: 400.
+        """
+        detail = f"requests of {self.name} are not served; use API Gateway, a Function URL, an ALB or APIG"
+        raise WebhookRefusedError(HTTPStatus.BAD_REQUEST, detail)
 
 
 def is_http(event: Event) -> bool:
     """Return whether the event looks like an HTTP request."""
     return not event.keys().isdisjoint(_HTTP_KEYS)
+
+
+def is_alb(event: Event) -> bool:
+    """Return whether the event is an HTTP request of an ALB."""
+    return "elb" in get_object(event, "requestContext")
+
+
+def is_lattice(event: Event) -> bool:
+    """Return whether the event is an HTTP request of VPC Lattice, in either version.
+
+    Source: VPC Lattice User Guide, "Lambda functions as targets".
+    """
+    return "raw_path" in event or "serviceNetworkArn" in get_object(event, "requestContext")
 
 
 def is_multi_value_http(event: Event) -> bool:
@@ -154,20 +200,48 @@ def parse_http_request(event: Event) -> HttpRequest:
         if isinstance(value, str)
     }
     for key, values in get_object(event, "multiValueHeaders").items():
+        # Where both are there, only this one has all headers of one name.
         strings = [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
-        headers.setdefault(str(key).lower(), " ".join(strings))
+        if strings:
+            headers[str(key).lower()] = ",".join(strings)
     encoded = event.get("isBase64Encoded") is True
     return HttpRequest(method.upper(), headers, _decode_body(event.get("body"), encoded=encoded))
 
 
+def authenticate(
+    request: HttpRequest, *, secrets: Sequence[bytes], tokens: Sequence[str], now: float
+) -> None:
+    """Let a request pass that is signed or has a token; no token makes up for a wrong signature.
+
+    Args:
+        request: As it was received.
+        secrets: The keys that it may be signed with.
+        tokens: The tokens that it may have.
+        now: The current time, in seconds since 1970.
+
+    Raises:
+        WebhookRefusedError: 401.
+    """
+    if not (secrets or tokens):
+        detail = "no webhook is accepted here: neither a secret nor a token is configured"
+        raise WebhookRefusedError(HTTPStatus.UNAUTHORIZED, detail)
+    if tokens and not signature.is_signed(request.headers):
+        signature.verify_token(request.headers, tokens)
+    else:
+        signature.verify(request.headers, request.body, secrets, now=now)
+
+
 def build_webhook_trigger(request: HttpRequest, event: Event, request_id: str) -> Trigger:
-    """Return the trigger: the webhook's own id and time, else the gateway's id of the request."""
+    """Return the trigger: the webhook's own id, else the gateway's of the request.
+
+    Its time is the signed one; without a signature, when the gateway got the request, where it says so.
+    """
     own_id = get_text(request.headers, "webhook-id") or get_text(
         get_object(event, "requestContext"), "requestId"
     )
-    seconds = request.headers.get("webhook-timestamp", "")
-    is_readable = seconds.isdecimal() and len(seconds) <= _MAX_SECONDS_DIGITS
-    time = datetime.fromtimestamp(int(seconds), UTC) if is_readable else None
+    time: object = read_gateway_time(event)
+    if signature.is_signed(request.headers):
+        time = signature.read_timestamp(request.headers)
     return build_trigger(Kind.WEBHOOK, own_id, time, request_id)
 
 
@@ -218,16 +292,6 @@ def _check_form(request: HttpRequest) -> None:
         raise WebhookRefusedError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type has to be application/json"
         )
-
-
-def _authenticate(request: HttpRequest, receiver: Receiver) -> None:
-    if receiver.settings.webhook_auth == "platform":
-        return
-    if not receiver.webhook_secrets:
-        detail = "no webhook is accepted here: no secret is configured"
-        raise WebhookRefusedError(HTTPStatus.UNAUTHORIZED, detail)
-    now = receiver.now().timestamp()
-    signature.verify(request.headers, request.body, receiver.webhook_secrets, now=now)
 
 
 def _choose_problem(error: Exception) -> tuple[HTTPStatus, str]:

@@ -49,9 +49,14 @@ def test_without_a_region_there_is_nobody_to_ask(checked: CheckedCloud) -> None:
     ("change", "subject", "verdict", "words"),
     [
         ({"CBR_SYNC_LOOK_FIRST": "false"}, "CBR_SYNC_LOOK_FIRST", Verdict.WARNING, "two syncs"),
-        ({"CBR_SYNC_WEBHOOK_AUTH": "platform"}, "webhooks", Verdict.WARNING, "without a signature"),
-        ({"CBR_SYNC_WEBHOOK_SECRET": ""}, "webhooks", Verdict.OK, "all of them are refused"),
-        ({}, "webhooks", Verdict.OK, "1 secret(s)"),
+        (
+            {"CBR_SYNC_WEBHOOK_AUTH": "platform", "CBR_SYNC_WEBHOOK_SECRET": ""},
+            "webhooks",
+            Verdict.WARNING,
+            "without a signature",
+        ),
+        ({"CBR_SYNC_WEBHOOK_SECRET": ""}, "webhooks", Verdict.OK, "all are refused"),
+        ({}, "webhooks", Verdict.OK, "1 secret(s) and 0 token(s)"),
         (
             {"CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": "keys"},
             "webhooks",

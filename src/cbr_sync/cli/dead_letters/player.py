@@ -21,7 +21,7 @@ from cbr_sync.settings import Settings
 from cbr_sync.sync import SyncTask
 from cbr_sync.triggers import signature
 from cbr_sync.triggers.envelopes import find_envelope
-from cbr_sync.triggers.webhook import parse_http_request
+from cbr_sync.triggers.webhook import authenticate, parse_http_request
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cbr_sync.clock import Clock
     from cbr_sync.models import OutcomeError, SyncOutcome
     from cbr_sync.triggers.base import Event, Platform
+
+_AUTH_NAMES = ("CBR_SYNC_WEBHOOK_SECRET", "CBR_SYNC_WEBHOOK_TOKEN")
 
 _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -109,7 +111,7 @@ class Player:
             return InvokeResult(envelope.kind, None, EventError(event.unreadable))
         environ = dict(self._environ)
         if envelope.kind is Kind.WEBHOOK and self._is_authentic(fields):
-            environ["CBR_SYNC_WEBHOOK_AUTH"] = "platform"
+            environ |= {**dict.fromkeys(_AUTH_NAMES, ""), "CBR_SYNC_WEBHOOK_AUTH": "platform"}
         return invoke(
             event.event,
             self._platform or event.platform,
@@ -121,13 +123,13 @@ class Player:
         )
 
     def _is_authentic(self, event: Event) -> bool:
-        """Return whether a webhook has a signature that was valid at its own time; by now it is stale."""
+        """Return whether a webhook has a token, or a signature that was valid at its own time."""
         secrets = [secret.get_secret_value() for secret in self._settings.webhook_secrets]
+        tokens = [token.get_secret_value() for token in self._settings.webhook_tokens]
         try:
             request = parse_http_request(event)
-            sent = request.headers.get("webhook-timestamp", "")
-            now = float(sent) if sent.isdecimal() else 0.0
-            signature.verify(request.headers, request.body, secrets, now=now)
+            sent = signature.read_timestamp(request.headers) or 0
+            authenticate(request, secrets=secrets, tokens=tokens, now=sent)
         except WebhookRefusedError:
             return False
         return True

@@ -72,10 +72,12 @@ def _check_webhooks(settings: Settings) -> Iterator[Finding]:
         found = "accepted without a signature: whoever reaches the function may start syncs"
         remedy = "be sure that the gateway authenticates, or take out CBR_SYNC_WEBHOOK_AUTH"
         yield Finding("webhooks", Verdict.WARNING, found, remedy)
-    elif settings.webhook_secrets:
-        yield Finding("webhooks", Verdict.OK, f"checked with {len(settings.webhook_secrets)} secret(s)")
+    elif settings.webhook_secrets or settings.webhook_tokens:
+        keys = f"{len(settings.webhook_secrets)} secret(s) and {len(settings.webhook_tokens)} token(s)"
+        yield Finding("webhooks", Verdict.OK, f"checked with {keys}")
     elif settings.secret_id:
-        found = "refused, unless what CBR_SYNC_SECRET_ID names holds a webhook_secret"
+        found = "refused, unless what CBR_SYNC_SECRET_ID names holds a webhook_secret or a webhook_token"
         yield Finding("webhooks", Verdict.OK, found)
     else:
-        yield Finding("webhooks", Verdict.OK, "all of them are refused: no CBR_SYNC_WEBHOOK_SECRET is set")
+        found = "all are refused: neither CBR_SYNC_WEBHOOK_SECRET nor CBR_SYNC_WEBHOOK_TOKEN is set"
+        yield Finding("webhooks", Verdict.OK, found)
