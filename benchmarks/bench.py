@@ -282,6 +282,19 @@ def sign(bench: Bench) -> Iterator[Row]:
     yield from _compared(bench, "signing one request, CPU", "sign", 3000, 0.5)
 
 
+def stranger(bench: Bench) -> Iterator[Row]:
+    """Refusing a stranger's webhook: with 64 KB of signatures, against one with a single wrong signature."""
+    environ = bench.environ_of_ours("https://127.0.0.1")
+    runs = {
+        kind: lambda kind=kind: bench.result("stranger_ours.py", environ, 2000, kind)["cpu_us"]
+        for kind in ("ordinary", "expensive")
+    }
+    medians = in_turns(runs, 9)
+    figure = "refusing a webhook with 1,400 signatures, CPU before it is authenticated"
+    ratio = medians["expensive"] / medians["ordinary"]
+    yield Row(figure, f"{medians['expensive']:.0f} µs", f"{medians['ordinary']:.0f} µs with one", ratio, 3.0)
+
+
 def fanout(bench: Bench) -> Iterator[Row]:
     """A thousand vaults in one event; no machine can be faster than the API's answers."""
     vaults, seconds = 1000, 0.1
@@ -326,7 +339,9 @@ def memory(bench: Bench) -> Iterator[Row]:
     )
 
 
-FIGURES = {figure.__name__: figure for figure in (cold, tick, warm, call, sign, fanout, queue, memory)}
+FIGURES = {
+    figure.__name__: figure for figure in (cold, tick, warm, call, sign, stranger, fanout, queue, memory)
+}
 
 
 def capacity(bench: Bench) -> float:

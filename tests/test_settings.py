@@ -719,6 +719,7 @@ SINKS = {
     **AWS_KEYS,
     "CBR_SYNC_SQS_QUEUE_URL": QUEUE,
     "CBR_SYNC_SMN_TOPIC_URN": "urn:smn:cn-north-4:f841e01f:backup",
+    "CBR_SYNC_SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:people",
     "CBR_SYNC_EVENTGRID_CHANNEL_ID": "4b26115b-778e-41ec",
     "CBR_SYNC_PING_URL": "https://hc-ping.com/x",
 }
