@@ -57,6 +57,7 @@ SAM := SAM_CLI_TELEMETRY=0 $(DEPLOY)/sam/bin/sam
 TRANSLATED := $(DEPLOY)/translated.json
 check-deploy: $(DEPLOY)/sam/.ready $(DEPLOY)/scan/.ready build
 	$(SAM) validate --lint
+	$(BIN)/python deploy/guided.py $(abspath $(DEPLOY)/sam/bin/sam) $(abspath template.yaml)
 	$(DEPLOY)/sam/bin/python deploy/translate.py > $(TRANSLATED)
 	$(DEPLOY)/sam/bin/cfn-lint $(TRANSLATED) --regions eu-west-1
 	$(DEPLOY)/scan/bin/checkov --file template.yaml $(TRANSLATED) --framework cloudformation --compact --quiet --skip-download

@@ -10,7 +10,7 @@ import pytest
 
 from cbr_sync import aws_lambda
 from cbr_sync.aws_lambda import LambdaAdapter
-from cbr_sync.errors import SettingsError, SyncUnfinished
+from cbr_sync.errors import RetryableError, SettingsError, SyncUnfinished
 from cbr_sync.local import LocalLambdaContext
 from cbr_sync.simulator.models import SIMULATOR_CREDENTIALS
 from support.world import FILE, VMWARE, World, secret_text, webhook_event
@@ -19,33 +19,41 @@ SECRET_ID = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cbr-sync-AbCdE
 WITH_SECRET = {
     "CBR_SYNC_REGION": "cn-north-4",
     "CBR_SYNC_SECRET_ID": SECRET_ID,
+    "AWS_ACCESS_KEY_ID": "made-up-aws-key",
+    "AWS_SECRET_ACCESS_KEY": "made-up-aws-secret",
     "AWS_SESSION_TOKEN": "the-session-token",
 }
+HOST = "secretsmanager.eu-west-1.amazonaws.com"
 
 
-class Extension:
-    """The Parameters and Secrets extension, in front of the simulator; keeps the requests it got."""
+class SecretsManager:
+    """AWS Secrets Manager beside the simulator; keeps the requests it got.
+
+    Attributes:
+        requests: Those to it.
+        answer: What it answers: a secret's text, a whole response, or an error of the network.
+    """
 
     def __init__(self, world: World, answer: httpx.Response | Exception | str) -> None:
         self.requests: list[httpx.Request] = []
+        self.answer = answer
         self._cloud = world.simulator.transport()
-        self._answer = answer
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host != "localhost":
+        if request.url.host != HOST:
             return self._cloud.handle_request(request)
         self.requests.append(request)
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        if isinstance(self._answer, str):
-            return httpx.Response(200, json={"SecretString": self._answer})
-        return self._answer
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if isinstance(self.answer, str):
+            return httpx.Response(200, json={"SecretString": self.answer})
+        return self.answer
 
 
-def build_secret() -> str:
+def build_secret(**change: str) -> str:
     """A secret with all that the function needs."""
     keys = {"ak": SIMULATOR_CREDENTIALS.access_key, "sk": SIMULATOR_CREDENTIALS.secret_key}
-    return json.dumps({**keys, "webhook_secret": secret_text()})
+    return json.dumps({**keys, "webhook_secret": secret_text(), **change})
 
 
 def test_the_deployed_handler_is_a_function_that_reads_nothing_at_import(
@@ -75,62 +83,131 @@ def test_a_corrected_setting_works_at_the_next_event(world: World) -> None:
     assert adapter({"vault_id": VMWARE}, LocalLambdaContext())["counts"] == {"accepted": 1}
 
 
-def test_keys_and_webhook_secret_come_from_the_secrets_extension(world: World) -> None:
-    """One secret holds both; the id is encoded, the platform's token sent, and IAM asked for the project."""
-    extension = Extension(world, build_secret())
+def test_keys_and_webhook_secret_come_from_the_secret(world: World) -> None:
+    """One secret holds both; it is read with one signed call, at the region that its ARN names."""
+    service = SecretsManager(world, build_secret())
     event = webhook_event({"vault_id": VMWARE}, world)
-    reply = world.on_lambda(event, WITH_SECRET, transport=httpx.MockTransport(extension))
+    reply = world.on_lambda(event, WITH_SECRET, transport=httpx.MockTransport(service))
     assert reply["statusCode"] == 200
-    (request,) = extension.requests
-    assert str(request.url) == (
-        "http://localhost:2773/secretsmanager/get?secretId="
-        "arn%3Aaws%3Asecretsmanager%3Aeu-west-1%3A123456789012%3Asecret%3Acbr-sync-AbCdEf"
-    )
-    assert request.headers["X-Aws-Parameters-Secrets-Token"] == "the-session-token"
+    (request,) = service.requests
+    assert str(request.url) == f"https://{HOST}/"
+    assert request.headers["X-Amz-Target"] == "secretsmanager.GetSecretValue"
+    assert request.headers["X-Amz-Security-Token"] == "the-session-token"
+    assert "/eu-west-1/secretsmanager/aws4_request" in request.headers["Authorization"]
+    assert json.loads(request.content) == {"SecretId": SECRET_ID}
 
 
-def test_a_secret_without_keys_leaves_the_variables_in_charge(world: World) -> None:
-    """A secret may hold the webhook's secret alone."""
-    extension = Extension(world, json.dumps({"webhook_secret": secret_text()}))
-    environ = {**world.environ, "CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": "cbr-sync"}
+def test_a_secret_is_kept_for_five_minutes(world: World) -> None:
+    """Warm runs ask nobody; a changed one counts after that."""
+    service = SecretsManager(world, build_secret())
+    adapter = LambdaAdapter(WITH_SECRET, **world.options(httpx.MockTransport(service)))
+    for _ in range(3):
+        adapter({"vault_id": VMWARE}, LocalLambdaContext())
+        world.sleep(99)
+    assert len(service.requests) == 1
+    world.sleep(4)
+    service.answer = build_secret(webhook_secret=secret_text(b"n" * 32))
+    event = webhook_event({"vault_id": VMWARE}, world, secret=b"n" * 32)
+    assert adapter(event, LocalLambdaContext())["statusCode"] in (200, 503)
+    assert len(service.requests) == 2
+
+
+def test_keys_that_are_refused_are_read_again_at_once(world: World) -> None:
+    """They were changed, in the secret and on Huawei Cloud, since the secret was read."""
+    service = SecretsManager(world, build_secret())
+    adapter = LambdaAdapter(WITH_SECRET, **world.options(httpx.MockTransport(service)))
+    adapter({"vault_id": VMWARE}, LocalLambdaContext())
+    world.simulator.add_faults("401")
+    service.answer = build_secret(ak="another-key")
+    adapter({"vault_id": FILE}, LocalLambdaContext())
+    assert len(service.requests) == 2
+
+
+def test_a_secret_may_hold_anything_of_it(world: World) -> None:
+    """Keys stay in variables, and the webhook's secret and token and whom to ping come from the secret."""
+    ping_url = "https://hc-ping.com/3c5f0a6e-6c3b-4d0f-9b0e-000000000001"
+    token = "made-up-token-" + "x" * 32
+    text = json.dumps({"webhook_secret": secret_text(), "webhook_token": token, "ping_url": ping_url})
+    service, pings = SecretsManager(world, text), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host != "hc-ping.com":
+            return service(request)
+        pings.append(request.url.path)
+        return httpx.Response(200, text="OK")
+
+    environ = {**WITH_SECRET, **world.environ, "CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": SECRET_ID}
+    transport = httpx.MockTransport(answer)
     event = webhook_event({"vault_id": VMWARE}, world)
-    assert world.on_lambda(event, environ, transport=httpx.MockTransport(extension))["statusCode"] == 200
+    assert world.on_lambda(event, environ, transport=transport)["statusCode"] == 200
+    event["headers"] = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+    assert world.on_lambda(event, environ, transport=transport)["statusCode"] == 503
+    assert pings == []
+    world.on_lambda({"trigger": "schedule", "vault_id": FILE}, environ, transport=transport)
+    assert len(pings) == 2
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (httpx.ConnectError("refused"), "does not answer.*add its layer"),
-        (httpx.Response(400, text="hunter2"), "answers HTTP 400; check the id and the role"),
+        (
+            httpx.Response(400, json={"__type": "ResourceNotFoundException", "Message": "no"}),
+            "cannot be read: ResourceNotFoundException: no; set it to a secret of this account and region",
+        ),
+        (
+            httpx.Response(400, json={"__type": "AccessDeniedException", "message": "no"}),
+            "AccessDeniedException: no; allow secretsmanager:GetSecretValue on it",
+        ),
         (httpx.Response(200, text="hunter2"), "is not of the form"),
+        (httpx.Response(200, json={"SecretBinary": "aHVudGVyMg=="}), "is not of the form"),
         ("hunter2", "is not of the form"),
         ('["hunter2"]', "is not of the form"),
         ('{"ak": 1, "sk": "hunter2"}', "is not of the form"),
         ('{"ak": "hunter2"}', "is not of the form"),
+        ('{"sk": "hunter2"}', "is not of the form"),
         ('{"webhook_secret": "hunter2"}', "is not of the form"),
+        ('{"webhook_token": "hunter2"}', "is not of the form"),
+        ('{"ping_url": "http://hunter2"}', "is not of the form"),
     ],
 )
 def test_a_secret_that_cannot_be_read_is_a_mistake_in_the_settings(
     world: World, answer: httpx.Response | Exception | str, words: str
 ) -> None:
     """The error says what to do, and shows nothing of what came back."""
-    transport = httpx.MockTransport(Extension(world, answer))
+    transport = httpx.MockTransport(SecretsManager(world, answer))
     with pytest.raises(SettingsError, match=f"CBR_SYNC_SECRET_ID: .*{words}") as error:
         world.on_lambda({"vault_id": VMWARE}, WITH_SECRET, transport=transport)
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize(("limit", "waited"), [(3, 1.5), (300, 5)])
-def test_an_extension_that_hangs_may_take_half_of_the_time_at_most(
-    world: World, limit: float, waited: float
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("refused"),
+        httpx.Response(500, json={"__type": "InternalServiceError"}),
+        httpx.Response(400, json={"__type": "ThrottlingException"}),
+    ],
+)
+def test_a_secret_that_cannot_be_read_now_is_read_by_the_next_delivery(
+    world: World, answer: httpx.Response | Exception
 ) -> None:
+    """A webhook's sender is asked to send it again, all others are delivered again."""
+    transport = httpx.MockTransport(SecretsManager(world, answer))
+    with pytest.raises(RetryableError):
+        world.on_lambda({"vault_id": VMWARE}, WITH_SECRET, transport=transport)
+    event = webhook_event({"vault_id": VMWARE}, world)
+    assert world.on_lambda(event, WITH_SECRET, transport=transport)["statusCode"] == 503
+
+
+@pytest.mark.parametrize(("limit", "waited"), [(3, 1.5), (300, 5)])
+def test_a_secret_may_take_half_of_the_time_at_most(world: World, limit: float, waited: float) -> None:
     """And five seconds where there is more: the error comes before the platform ends the run."""
 
     def hang(request: httpx.Request) -> httpx.Response:
         world.sleep(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("hangs", request=request)
 
-    with pytest.raises(SettingsError, match="does not answer"):
+    with pytest.raises(RetryableError):
         world.on_lambda(
             {"vault_id": VMWARE},
             WITH_SECRET,

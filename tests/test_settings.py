@@ -390,7 +390,7 @@ def test_empty_counts_as_unset() -> None:
     [
         {"HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "b"},
         {"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "b"},
-        {"CBR_SYNC_SECRET_ID": "cbr-sync"},
+        {"CBR_SYNC_SECRET_ID": "cbr-sync", "AWS_REGION": "eu-west-1", **AWS_KEYS},
     ],
 )
 def test_keys_come_from_one_place_or_another(found: dict[str, str]) -> None:
@@ -606,7 +606,7 @@ def test_the_endpoint_of_a_queue_is_what_the_variables_of_aws_say(
         ),
         (
             {"CBR_SYNC_SQS_QUEUE_URL": "http://q/q"},
-            "AWS_REGION: not set, and the queue's URL names no region; set",
+            "AWS_REGION: not set, and CBR_SYNC_SQS_QUEUE_URL names no region; set",
         ),
         (
             {"CBR_SYNC_SQS_QUEUE_URL": "http://q/q", "AWS_REGION": "EU West"},

@@ -8,25 +8,21 @@ import gc
 # Modules live as long as the instance; searching them for garbage costs a twentieth of a cold start.
 gc.disable()
 
-import json
 import os
-from functools import cached_property, partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from functools import cached_property
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
 
 import httpcore  # noqa: F401 - as Powertools, below
 
 from cbr_sync.app import App
 from cbr_sync.clock import Clock
-from cbr_sync.credentials import Credentials, PlatformValues
-from cbr_sync.errors import ApiError, SettingMistake, SettingsError
+from cbr_sync.credentials import PlatformValues
 from cbr_sync.handler import handle
 from cbr_sync.monitoring.logger import import_powertools, make_logger
 from cbr_sync.monitoring.metrics import RunMetrics
 from cbr_sync.run import Context
-from cbr_sync.settings import Settings, parse_webhook_secret, parse_webhook_token
-from cbr_sync.transport import new_request, send
+from cbr_sync.settings import Settings
 
 # Every event needs it and httpcore: Lambda starts a function with more of a processor than it runs it with.
 import_powertools()
@@ -40,13 +36,14 @@ if TYPE_CHECKING:
     import httpx
     from aws_lambda_powertools import Logger
 
+    from cbr_sync.aws.secrets import SecretReader
     from cbr_sync.results import RunResult
     from cbr_sync.sync import Progress
     from cbr_sync.triggers.base import Reply
 
-_EXTENSION_TIMEOUT_SECONDS = 5.0
-# The share of the invocation's time that it may take at most.
-_EXTENSION_SHARE = 0.5
+# How long the secret may take, in seconds and as a share of the invocation's time.
+_SECRET_SECONDS = 5.0
+_SECRET_SHARE = 0.5
 
 
 class LambdaContext(Protocol):
@@ -109,7 +106,7 @@ class LambdaAdapter:
             request_id=context.aws_request_id,
             remaining_seconds=context.get_remaining_time_in_millis() / 1000,
             app=lambda: self._app,
-            read_platform_values=partial(self._read_platform_values, context),
+            read_platform_values=self._build_value_reader(context),
             logger=self._logger,
             on_result=report_result,
             is_replay=self._is_replay,
@@ -134,57 +131,32 @@ class LambdaAdapter:
             on_progress=self._on_progress,
         )
 
-    def _read_platform_values(self, context: LambdaContext) -> PlatformValues:
-        secret_id = self._app.settings.secret_id
-        if not secret_id:
-            return PlatformValues()
-        remaining_seconds = context.get_remaining_time_in_millis() / 1000
-        timeout = min(_EXTENSION_TIMEOUT_SECONDS, remaining_seconds * _EXTENSION_SHARE)
-        return read_secret(secret_id, self._environ, self._app.http, timeout)
+    @cached_property
+    def _secret(self) -> SecretReader:
+        from cbr_sync.aws.secrets import SecretReader  # noqa: PLC0415 - only where there is a secret
 
+        app = self._app
+        return SecretReader(
+            app.settings.secret_id or "",
+            self._environ,
+            transport=app.http,
+            clock=app.clock,
+            retrier=app.retrier,
+            request_timeout_seconds=app.settings.request_timeout_seconds,
+        )
 
-def read_secret(
-    secret_id: str, environ: Mapping[str, str], transport: httpx.BaseTransport, timeout_seconds: float
-) -> PlatformValues:
-    """Return the keys in a secret ``{"ak", "sk", "webhook_secret"}``, through the extension, which caches it.
+    def _build_value_reader(self, context: LambdaContext) -> Callable[[], PlatformValues]:
+        """Return what reads the platform's values in one invocation; who asks again wants them renewed."""
+        readings = count()
 
-    Source: Secrets Manager User Guide, "AWS Parameters and Secrets Lambda Extension".
+        def read() -> PlatformValues:
+            if not self._app.settings.secret_id:
+                return PlatformValues()
+            seconds = min(_SECRET_SECONDS, context.get_remaining_time_in_millis() / 1000 * _SECRET_SHARE)
+            deadline = self._clock.monotonic() + seconds
+            return self._secret.read(deadline=deadline, is_renewal=next(readings) > 0)
 
-    Args:
-        secret_id: The name or ARN of the secret.
-        environ: The function's environment.
-        transport: The connections.
-        timeout_seconds: How long the extension may take.
-
-    Raises:
-        SettingsError: The extension does not answer, or the secret is not of that form.
-    """
-    port = environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") or "2773"
-    url = f"http://localhost:{port}/secretsmanager/get?secretId={quote(secret_id, safe='')}"
-    headers = {"X-Aws-Parameters-Secrets-Token": environ.get("AWS_SESSION_TOKEN", "")}
-    try:
-        request = new_request("GET", url, headers)
-        answer = send(transport, request, auth=None, timeout_seconds=timeout_seconds)
-        if answer.status_code == HTTPStatus.OK:
-            return _parse_secret(json.loads(json.loads(answer.content)["SecretString"]))
-        found = f"the secrets extension answers HTTP {answer.status_code}"
-        remedy = "check the id and the role"
-    except ApiError as error:
-        found, remedy = f"the secrets extension does not answer ({error.code})", "add its layer"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        found = 'the secret is not of the form {"ak": "...", "sk": "...", "webhook_secret": "whsec_..."}'
-        remedy = "give it that form"
-    raise SettingsError([SettingMistake("CBR_SYNC_SECRET_ID", found, remedy)])
-
-
-def _parse_secret(secret: dict[str, Any]) -> PlatformValues:
-    token = secret.get("security_token")
-    credentials = Credentials(secret["ak"].strip(), secret["sk"].strip(), token) if "ak" in secret else None
-    return PlatformValues(
-        credentials=credentials,
-        webhook_secrets=tuple(map(parse_webhook_secret, secret.get("webhook_secret", "").split())),
-        webhook_tokens=tuple(map(parse_webhook_token, secret.get("webhook_token", "").split())),
-    )
+        return read
 
 
 _adapter = LambdaAdapter(os.environ)

@@ -45,12 +45,14 @@ class PlatformValues:
         project_id: The function's own project.
         webhook_secrets: Those of a secret, decoded.
         webhook_tokens: Those of a secret.
+        ping_url: That of a secret, whom runs ping.
     """
 
     credentials: Credentials | None = None
     project_id: str | None = None
     webhook_secrets: tuple[bytes, ...] = field(default=(), repr=False)
     webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
+    ping_url: str | None = field(default=None, repr=False)
 
 
 class KeyStates:

@@ -325,7 +325,8 @@ class Services:
 
     def ping(self, run_id: str, result: RunResult) -> AbstractContextManager[object]:
         """Ping at the beginning and the end of what is done inside, where CBR_SYNC_PING_URL says whom."""
-        url = self.app.settings.ping_url
+        own_url = self.app.settings.ping_url
+        url = own_url.get_secret_value() if own_url else self.platform_values.ping_url
         if url is None:
             return nullcontext()
         from cbr_sync.monitoring.healthchecks import HealthchecksPing  # noqa: PLC0415 - only where it is on
@@ -333,7 +334,7 @@ class Services:
         app = self.app
         return HealthchecksPing(
             transport=app.ping_http,
-            url=url.get_secret_value(),
+            url=url,
             run_id=run_id,
             result=result,
             logger=app.logger,

@@ -39,12 +39,14 @@ _PROJECT_ID_NAME, _SDK_PROJECT_ID_NAME = "CBR_SYNC_PROJECT_ID", "HUAWEICLOUD_SDK
 _QUEUE_NAME = "CBR_SYNC_SQS_QUEUE_URL"
 _DEFER_NAME = "CBR_SYNC_DEFER_TO"
 _TOPIC_NAME = "CBR_SYNC_SNS_TOPIC_ARN"
+_SECRET_NAME = "CBR_SYNC_SECRET_ID"  # noqa: S105 - a name # nosec B105
 _AUTH_NAME = "CBR_SYNC_WEBHOOK_AUTH"
 _ALLOWED_NAME = "CBR_SYNC_ALLOWED_VAULTS"
 _AWS_REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # The endpoint of one service goes before that of all.
 _SQS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
 _SNS_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL")
+_SECRET_ENDPOINT_NAMES = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
 _PROXY_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _MAX_SHOWN_LENGTH = 32
 _BLANKS = "blanks alone"
@@ -66,6 +68,7 @@ _QUEUE_REGION = re.compile(
 _LOCALSTACK_REGION = re.compile(r"/queue/([a-z0-9-]+)/[0-9]+/")
 # Source: SNS API reference, CreateTopic: the name of a standard topic; mails and text messages need one.
 _TOPIC_ARN = r"^arn:aws[a-z-]*:sns:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[0-9]{12}:[0-9A-Za-z_-]{1,256}$"
+_STORED_ID = r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]+:secret:)?[0-9A-Za-z/_+=.@-]+$"
 _KEY = re.compile(r"[\x21-\x7e]+")
 # Source: FunctionGraph User Guide, "URN": package, name, and perhaps a version or an alias.
 _FUNCTION_URN = re.compile(
@@ -159,7 +162,12 @@ def _is_aws_endpoint(text: str) -> bool:
     return not (url.query or url.fragment) and _URL_PATH.fullmatch(url.path) is not None
 
 
-def _parse_ping_url(value: object) -> str:
+def parse_ping_url(value: object) -> str:
+    """Return the URL of a check, without a slash at its end.
+
+    Raises:
+        ValueError: It is no URL that is pinged; the error does not show it.
+    """
     url = _split_url(str(value))
     if not _URL_PATH.fullmatch(url.path) or url.query or url.fragment:
         raise ValueError("not a ping URL")
@@ -248,8 +256,8 @@ class Settings(BaseModel):
     )
     secret_id: str | None = Field(
         default=None,
-        alias="CBR_SYNC_SECRET_ID",
-        pattern=r"^[0-9A-Za-z/_+=.@:-]+$",
+        alias=_SECRET_NAME,
+        pattern=_STORED_ID,
         description="the name or ARN of a secret in AWS Secrets Manager",
     )
     vaults: Scope = Field(default=(), alias="CBR_SYNC_VAULTS", description=f"{_VAULT_IDS}, or hybrid")
@@ -349,7 +357,7 @@ class Settings(BaseModel):
         description="the name of the channel's event source",
     )
     # Whoever knows it may ping, so it is a secret.
-    ping_url: Annotated[SecretStr, BeforeValidator(_parse_ping_url)] | None = Field(
+    ping_url: Annotated[SecretStr, BeforeValidator(parse_ping_url)] | None = Field(
         default=None,
         alias="CBR_SYNC_PING_URL",
         description="an https URL without query, as in https://hc-ping.com/<uuid>",
@@ -435,7 +443,8 @@ class Settings(BaseModel):
 DOCUMENTED_NAMES = (
     *(field.alias or "" for field in Settings.model_fields.values()),
     *SECRET_NAMES,
-    *(_SDK_PROJECT_ID_NAME, *_AWS_REGION_NAMES, _SNS_ENDPOINT_NAMES[0], *_SQS_ENDPOINT_NAMES),
+    *(_SDK_PROJECT_ID_NAME, *_AWS_REGION_NAMES, _SNS_ENDPOINT_NAMES[0], _SECRET_ENDPOINT_NAMES[0]),
+    *_SQS_ENDPOINT_NAMES,
     *(*_PROXY_NAMES, *(name.lower() for name in _PROXY_NAMES), "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("LOG_LEVEL", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_LOGGER_SAMPLE_RATE", "POWERTOOLS_SERVICE_NAME"),
     *("POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_METRICS_DISABLED"),
@@ -483,10 +492,27 @@ def parse_topic_arn(topic_arn: str) -> tuple[str, str]:
 
 def find_topic_endpoint(topic_arn: str, environ: Mapping[str, str]) -> str:
     """Return where the requests of a topic go: as the variables of AWS say, else to its region's host."""
-    partition, region = parse_topic_arn(topic_arn)
-    domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
     endpoint = _read_first(_SNS_ENDPOINT_NAMES, environ)[1]
-    return endpoint.rstrip("/") or f"https://sns.{region}.{domain}"
+    return endpoint.rstrip("/") or _build_aws_host("sns", parse_topic_arn(topic_arn)[1])
+
+
+def find_secret_region(secret_id: str, environ: Mapping[str, str]) -> str | None:
+    """Return the AWS region of a secret: as its ARN says, else the platform's; None where neither does."""
+    if secret_id.startswith("arn:"):
+        return secret_id.split(":")[3]
+    return _read_first(_AWS_REGION_NAMES, environ)[1] or None
+
+
+def find_secret_endpoint(secret_id: str, environ: Mapping[str, str]) -> str:
+    """Return where the requests of a secret go: as the variables of AWS say, else to its region's host."""
+    endpoint = _read_first(_SECRET_ENDPOINT_NAMES, environ)[1]
+    region = find_secret_region(secret_id, environ) or ""
+    return endpoint.rstrip("/") or _build_aws_host("secretsmanager", region)
+
+
+def _build_aws_host(service: str, region: str) -> str:
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{service}.{region}.{domain}"
 
 
 def find_topic_mistakes(environ: Mapping[str, str]) -> list[SettingMistake]:
@@ -536,6 +562,11 @@ def _find_services_mistakes(given: Mapping[str, str], environ: Mapping[str, str]
             mistakes += find_queue_mistakes(queue_url, environ, name)
     if _TOPIC_NAME in given:
         mistakes += find_topic_mistakes(environ)
+    secret_id = given.get(_SECRET_NAME, "")
+    if re.match(_STORED_ID, secret_id):
+        mistakes += _find_aws_mistakes(environ, _SECRET_NAME, _SECRET_ENDPOINT_NAMES)
+        if not secret_id.startswith("arn:"):
+            mistakes += _find_region_mistakes(environ, _SECRET_NAME)
     # Each variable once.
     for mistake in mistakes:
         if mistake.name not in seen:
@@ -598,11 +629,11 @@ def _find_aws_mistakes(
 
 
 def _find_region_mistakes(environ: Mapping[str, str], needed_by: str) -> Iterator[SettingMistake]:
-    """Yield a mistake where the URL of a queue names no region, and no variable does."""
+    """Yield a mistake where neither a queue's URL or a secret's id nor a variable names a region."""
     name, region = _read_first(_AWS_REGION_NAMES, environ)
     if not name:
-        name, found = _AWS_REGION_NAMES[0], "not set, and the queue's URL names no region"
-        yield SettingMistake(name, found, "set it to the queue's", variables=(name, needed_by))
+        name, found = _AWS_REGION_NAMES[0], f"not set, and {needed_by} names no region"
+        yield SettingMistake(name, found, "set it to the region of that", variables=(name, needed_by))
     elif not _AWS_REGION.fullmatch(region):
         found, expected = f"found {_show_value(region, environ)}", "a region of AWS such as eu-west-1"
         yield SettingMistake(name, found, expected=expected, variables=(name, needed_by))

@@ -39,7 +39,6 @@ SCHEDULE = FUNCTION["Events"]["Nightly"]["Properties"]
 REPORT_SCHEDULE = FUNCTION["Events"]["Morning"]["Properties"]
 TICKS = FUNCTION["Events"]["Follow"]["Properties"]
 WORK = FUNCTION["Events"]["Work"]["Properties"]
-WEBHOOK = FUNCTION["Events"]["Webhook"]["Properties"]
 QUEUES = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"]
 ALARMS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
 OUR_METRICS = {
@@ -56,6 +55,15 @@ TOLD_BY_THE_FUNCTION = {
     "UnfinishedAlarm",
     "StaleVaultsAlarm",
 }
+
+TOPIC = {"Fn::If": ["HasTopicArn", {"Ref": "AlarmTopicArn"}, {"Ref": "AlarmTopic"}]}
+
+
+def find_metric(name: str) -> dict[str, Any]:
+    """Return what an alarm watches: namespace, name and dimensions."""
+    alarm = RESOURCES[name]["Properties"]
+    metric: dict[str, Any] = alarm["Metrics"][1]["MetricStat"]["Metric"] if "Metrics" in alarm else alarm
+    return metric
 
 
 def list_statements() -> Iterator[dict[str, Any]]:
@@ -95,9 +103,9 @@ def test_the_settings_it_makes_are_right() -> None:
         "CBR_SYNC_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-ResultQueue-Ab3",
         "CBR_SYNC_DEFER_TO": "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-WorkQueue-Cd4",
         "CBR_SYNC_SNS_TOPIC_ARN": TEMPLATE["Parameters"]["AlarmTopicArn"]["Default"],
+        "CBR_SYNC_ENDPOINT": TEMPLATE["Parameters"]["HuaweiEndpoint"]["Default"],
         "CBR_SYNC_NOTIFY": TEMPLATE["Parameters"]["Notify"]["Default"],
         "CBR_SYNC_LANGUAGE": TEMPLATE["Parameters"]["Language"]["Default"],
-        "CBR_SYNC_PING_URL": TEMPLATE["Parameters"]["PingUrl"]["Default"],
     }
     assert variables.keys() == {n for n in FUNCTION["Environment"]["Variables"] if n.startswith("CBR_")}
     given_by_lambda = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
@@ -241,19 +249,98 @@ def test_only_what_failed_in_a_batch_comes_back() -> None:
 
 def test_the_functions_own_messages_go_to_the_alarms_topic() -> None:
     """It may publish there and nowhere else; without a topic there is neither."""
-    assert FUNCTION["Environment"]["Variables"]["CBR_SYNC_SNS_TOPIC_ARN"] == {"Ref": "AlarmTopicArn"}
+    variable = FUNCTION["Environment"]["Variables"]["CBR_SYNC_SNS_TOPIC_ARN"]
+    own = {"Fn::If": ["HasEmail", {"Ref": "AlarmTopic"}, ""]}
+    assert variable == {"Fn::If": ["HasTopicArn", {"Ref": "AlarmTopicArn"}, own]}
     (resource,) = [one["Resource"] for one in list_statements() if one["Action"] == "sns:Publish"]
-    assert resource == {"Ref": "AlarmTopicArn"}
+    assert resource == TOPIC
+
+
+def test_a_mail_address_is_all_that_it_takes_to_be_notified() -> None:
+    """It makes a topic, unless one is given, and subscribes to it."""
+    assert RESOURCES["AlarmTopic"]["Condition"] == "MakesTopic"
+    subscription = RESOURCES["AlarmSubscription"]
+    assert subscription["Condition"] == "HasEmail"
+    properties = {"TopicArn": TOPIC, "Protocol": "email", "Endpoint": {"Ref": "AlarmEmail"}}
+    assert subscription["Properties"] == properties
+
+
+def test_no_parameter_is_hidden_and_empty() -> None:
+    """SAM asks for a hidden one again until it is given, for ever."""
+    for name, parameter in TEMPLATE["Parameters"].items():
+        assert not (parameter.get("NoEcho") and parameter.get("Default") == ""), name
+
+
+def test_no_parameter_is_taken_for_one_of_aws() -> None:
+    """SAM asks for the region of the stack beside them."""
+    assert not {"Region", "ProjectId", "StackName"} & TEMPLATE["Parameters"].keys()
+
+
+def test_the_variables_fit_into_lambdas_four_kilobytes() -> None:
+    """With every parameter as long as it may be. Source: Lambda Developer Guide, quotas."""
+    fixed = {
+        "WorkQueue": 120,
+        "ResultQueue": 120,
+        "AWS::StackName": 128,
+        "AlarmTopicArn": 340,
+        "SecretArn": 600,
+    }
+    size = 0
+    for name, value in FUNCTION["Environment"]["Variables"].items():
+        refs = re.findall(r"'Ref': '([A-Za-z:]+)'", str(value))
+        lengths = [fixed.get(ref) or TEMPLATE["Parameters"].get(ref, {}).get("MaxLength", 64) for ref in refs]
+        size += len(name) + max(lengths, default=0)
+    assert size <= 4096
+
+
+def test_who_may_use_a_queue_as_a_dead_letter_queue() -> None:
+    """Only the work queue has one; a queue of somebody else may not fill ours."""
+    for name in QUEUES:
+        policy = RESOURCES[name]["Properties"].get("RedriveAllowPolicy")
+        assert policy == (None if name == "WorkDeadLetterQueue" else {"redrivePermission": "denyAll"}), name
+
+
+def test_the_webhooks_log_says_what_the_gateway_met() -> None:
+    """Also where the function could not be invoked; its group needs no policy of its own."""
+    form = RESOURCES["WebhookStage"]["Properties"]["AccessLogSettings"]["Format"]
+    assert "$context.integrationErrorMessage" in form
+    assert json.loads(form)["integration_status"] == "$context.integrationStatus"
+    group = RESOURCES["WebhookLogGroup"]["Properties"]["LogGroupName"]["Fn::Sub"]
+    assert group.startswith("/aws/vendedlogs/")
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_dashboards_url_is_that_of_the_partition(partition: str) -> None:
+    """Each has a console of its own."""
+    assert TEMPLATE["Mappings"]["Consoles"][partition]["Host"].startswith(
+        "console.amazonaws" if partition != "aws" else "console.aws."
+    )
+    assert "${Host}" in TEMPLATE["Outputs"]["DashboardUrl"]["Value"]["Fn::Sub"][0]
+
+
+def test_no_schedule_falls_into_an_hour_that_a_zone_skips() -> None:
+    """Clocks are changed between midnight and four."""
+    for name in ("Schedule", "ReportSchedule"):
+        hour = int(TEMPLATE["Parameters"][name]["Default"].split()[1])
+        assert 4 <= hour <= 23, name
 
 
 def test_webhooks_are_throttled_before_they_cost_a_run() -> None:
     """Only POSTs to one path get through, so many in a second; no URL leads around the gateway."""
-    assert (WEBHOOK["Method"], WEBHOOK["Path"]) == ("POST", "/sync")
-    throttling = RESOURCES["WebhookApi"]["Properties"]["DefaultRouteSettings"]
+    routes = [one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::ApiGatewayV2::Route"]
+    assert [route["RouteKey"] for route in routes] == ["POST /sync"]
+    throttling = RESOURCES["WebhookStage"]["Properties"]["DefaultRouteSettings"]
     assert throttling.keys() == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
     assert set(map(str, throttling.values())) == {"{'Ref': 'WebhooksPerSecond'}"}
-    assert WEBHOOK["ApiId"] == {"Ref": "WebhookApi"}
+    assert RESOURCES["WebhookPermission"]["Properties"]["SourceArn"]["Fn::Sub"].endswith("/*/POST/sync")
     assert "FunctionUrlConfig" not in FUNCTION
+
+
+def test_the_gateway_hands_over_the_whole_request() -> None:
+    """Without proxy integration a stranger's body would look like a direct invocation, and be trusted."""
+    integration = RESOURCES["WebhookIntegration"]["Properties"]
+    assert (integration["IntegrationType"], integration["PayloadFormatVersion"]) == ("AWS_PROXY", "2.0")
+    assert integration["TimeoutInMillis"] == 30_000
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -264,14 +351,15 @@ def test_an_alarm_says_what_it_means_and_notifies_the_topic(name: str) -> None:
     Nor is the end of what is no state: after a run that failed, another one fixes nothing.
     """
     alarm = RESOURCES[name]["Properties"]
-    assert alarm["AlarmDescription"]
-    actions = {"Fn::If": ["Alarming", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    assert alarm["AlarmDescription"].endswith(f". See {name} in README.md#monitoring")
+    actions = {"Fn::If": ["Alarming", [TOPIC], {"Ref": "AWS::NoValue"}]}
     assert alarm.get("AlarmActions") == (None if name in TOLD_BY_THE_FUNCTION else actions)
     is_state = name not in TOLD_BY_THE_FUNCTION | {"ErrorsAlarm", "ThrottlesAlarm"}
     assert alarm.get("OKActions") == (actions if is_state else None)
-    (dimension,) = alarm["Dimensions"]
-    if alarm["Namespace"] == NAMESPACE:
-        assert alarm["MetricName"] in OUR_METRICS
+    metric = find_metric(name)
+    (dimension,) = metric["Dimensions"]
+    if metric["Namespace"] == NAMESPACE:
+        assert metric["MetricName"] in OUR_METRICS
         assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
     else:
         (target,) = dimension["Value"].values()
@@ -280,15 +368,13 @@ def test_an_alarm_says_what_it_means_and_notifies_the_topic(name: str) -> None:
 
 def test_each_kind_of_failure_has_its_alarm() -> None:
     """Given up, turned away, failed at the API, not finished, and silence."""
-    watched = {
-        (RESOURCES[n]["Properties"]["Namespace"], RESOURCES[n]["Properties"]["MetricName"]) for n in ALARMS
-    }
+    watched = {(find_metric(n)["Namespace"], find_metric(n)["MetricName"]) for n in ALARMS}
     trouble = (Status.FAILED, Status.PARTIAL, Status.TIMED_OUT, Status.UNFINISHED)
     assert {(NAMESPACE, OF_STATUS[status]) for status in trouble} <= watched
     assert (NAMESPACE, SCHEDULED_STALE_VAULTS) in watched
     assert {("AWS/Lambda", name) for name in ("Errors", "Throttles")} <= watched
     depth = "ApproximateNumberOfMessagesVisible"
-    deep = [n for n in ALARMS if RESOURCES[n]["Properties"]["MetricName"] == depth]
+    deep = [n for n in ALARMS if find_metric(n)["MetricName"] == depth]
     named = {str(RESOURCES[n]["Properties"]["Dimensions"][0]["Value"]) for n in deep}
     assert named == {
         f"{{'Fn::GetAtt': ['{queue}', 'QueueName']}}" for queue in ("FailureQueue", "WorkDeadLetterQueue")
@@ -299,15 +385,23 @@ def test_each_kind_of_failure_has_its_alarm() -> None:
     ("name", "metric"), [("QuietAlarm", SCHEDULED_RUNS), ("QuietReportAlarm", SCHEDULED_STALE_VAULTS)]
 )
 def test_silence_is_an_alarm(name: str, metric: str) -> None:
-    """No run is no data, and that is what it is for; so is no report."""
+    """No run is no data, and that is what it is for; so is no report. Without hours there is no such alarm.
+
+    Filled with zeros, since CloudWatch looks further back where data are missing, and is late then.
+    """
+    assert RESOURCES[name]["Condition"] == "WatchingSilence"
     quiet = RESOURCES[name]["Properties"]
     assert quiet["TreatMissingData"] == "breaching"
-    assert (quiet["Namespace"], quiet["MetricName"]) == (NAMESPACE, metric)
+    filled, seen = quiet["Metrics"]
+    assert filled["Expression"] == f"FILL({seen['Id']}, 0)"
+    assert (seen["ReturnData"], filled.get("ReturnData", True)) == (False, True)
+    assert find_metric(name)["MetricName"] == metric
     assert (quiet["ComparisonOperator"], quiet["Threshold"]) == ("LessThanThreshold", 1)
-    assert (quiet["Period"], quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
-    assert TEMPLATE["Parameters"]["QuietHours"]["MaxValue"] * quiet["Period"] <= 7 * 24 * 3600, (
-        "CloudWatch's most"
-    )
+    period = seen["MetricStat"]["Period"]
+    assert (period, quiet["EvaluationPeriods"]) == (3600, {"Ref": "QuietHours"})
+    hours = TEMPLATE["Parameters"]["QuietHours"]
+    assert hours["MinValue"] == 0
+    assert hours["MaxValue"] * period <= 7 * 24 * 3600, "CloudWatch's most"
 
 
 def test_the_other_alarms_stay_quiet_without_data() -> None:
@@ -331,7 +425,9 @@ def test_three_unfinished_runs_in_an_hour_are_an_alarm_however_close() -> None:
 
 def read_dashboard() -> dict[str, Any]:
     """Return the dashboard's body, with names in the place of what CloudFormation fills in."""
-    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body, more = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    quiet_alarms = more["QuietAlarms"]["Fn::If"][1]["Fn::Sub"]
+    body = body.replace("${QuietAlarms}", quiet_alarms)
     content: dict[str, Any] = json.loads(re.sub(r"\$\{([A-Za-z:.]+)\}", r"\1", body))
     return content
 
@@ -340,7 +436,7 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
     """A widget with a misspelt name stays empty, and nobody notices."""
     widgets = read_dashboard()["widgets"]
     shown = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
-    assert shown == [[f"{name}.Arn" for name in ALARMS]]
+    assert [sorted(names) for names in shown] == [sorted(f"{name}.Arn" for name in ALARMS)]
     metrics = [row for widget in widgets for row in widget["properties"].get("metrics", [])]
     ours = {row[1] for row in metrics if row[0] == NAMESPACE}
     assert {*OF_STATUS.values(), SCHEDULED_STALE_VAULTS, OLDEST_SYNC_AGE} <= ours <= OUR_METRICS

@@ -171,7 +171,7 @@ def test_without_keys_nothing_is_done(world: World) -> None:
     ("arn", "environ", "endpoint"),
     [
         (TOPIC, {}, "https://sns.eu-west-1.amazonaws.com"),
-        (TOPIC.replace("aws:", "aws-cn:"), {}, "https://sns.eu-west-1.amazonaws.com.cn"),
+        ("arn:aws-cn:sns:cn-north-1:123456789012:people", {}, "https://sns.cn-north-1.amazonaws.com.cn"),
         (TOPIC, {"AWS_ENDPOINT_URL": "http://localhost:4566/"}, "http://localhost:4566"),
         (TOPIC, {"AWS_ENDPOINT_URL": "https://a", "AWS_ENDPOINT_URL_SNS": "https://b"}, "https://b"),
         (TOPIC, {"AWS_ENDPOINT_URL_SQS": "https://a"}, "https://sns.eu-west-1.amazonaws.com"),

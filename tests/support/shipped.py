@@ -103,7 +103,7 @@ class Answer:
 
 @dataclass(slots=True)
 class LambdaService:
-    """Lambda around one instance of the function: the Runtime API and the secrets extension, on loopback.
+    """Lambda around one instance of the function: the Runtime API and Secrets Manager, on loopback.
 
     Source: Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes". The runtime client is
     the platform's own, awslambdaric.
@@ -142,7 +142,7 @@ class LambdaService:
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "AWS_LAMBDA_LOG_LEVEL": "INFO",
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": str(port),
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://127.0.0.1:{port}",
             "LAMBDA_TASK_ROOT": str(self.tree),
             "PYTHONPATH": f"{self.tree}{os.pathsep}{self.runtime_client}",
             "PATH": os.environ["PATH"],
@@ -210,10 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
     service: LambdaService
 
     def do_GET(self) -> None:
-        if self.path.startswith("/secretsmanager/get"):
-            self.service.secret_requests.append((self.path, self.headers["X-Aws-Parameters-Secrets-Token"]))
-            self._send(200, json.dumps({"SecretString": self.service.secret}).encode())
-        elif (event := self.service.next_event()) is not None:
+        if (event := self.service.next_event()) is not None:
             request_id, body = event
             deadline = str(int((time.time() + self.service.timeout_seconds) * 1000))
             arn = "arn:aws:lambda:eu-west-1:123456789012:function:cbr-sync"
@@ -226,6 +223,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["X-Amz-Target"] == "secretsmanager.GetSecretValue":
+            self.service.secret_requests.append((body.decode(), self.headers["X-Amz-Security-Token"]))
+            self._send(200, json.dumps({"SecretString": self.service.secret}).encode())
+            return
         self.service.posted(body, is_error=self.path.endswith("/error"))
         self._send(202, b"{}")
 

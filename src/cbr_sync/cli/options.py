@@ -39,7 +39,6 @@ TIMEOUT_SECONDS = 900.0
 
 _FAILED_STATUSES = WENT_WRONG | {Status.UNFINISHED}
 _SETTING_PREFIXES = (PREFIX, "HUAWEICLOUD_SDK_", "CLOUD_SDK_")
-_SECRETS_EXTENSION = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
 # One vault already syncs when a simulation starts; whoever waits for it is not kept for long.
 _SIMULATED_RUNNING_SECONDS = 20.0
 
@@ -83,8 +82,11 @@ def open_environ(*, simulate: bool) -> Iterator[dict[str, str]]:
             yield others | simulator_environ(server.url, DEFAULT_VAULTS[0].id)
         return
     environ = dict(os.environ)
-    if any(environ.get(ak) and environ.get(sk) for ak, sk in KEY_NAMES) and _SECRETS_EXTENSION not in environ:
-        # The extension that reads the secret exists on Lambda only; keys in the environment win there too.
+    if (
+        any(environ.get(ak) and environ.get(sk) for ak, sk in KEY_NAMES)
+        and "AWS_ACCESS_KEY_ID" not in environ
+    ):
+        # Keys in the environment go before those of the secret, which nothing here may read.
         environ.pop("CBR_SYNC_SECRET_ID", None)
     yield environ
 

@@ -19,6 +19,7 @@ from cbr_sync.cli.doctor.examine import examine
 from cbr_sync.cli.doctor.finding import Verdict
 from cbr_sync.simulator.models import SIMULATOR_PROJECT_ID, Vault
 from support.doctor import (
+    AWS,
     CBR,
     FROZEN,
     NOWHERE,
@@ -53,8 +54,9 @@ def test_without_keys_only_what_needs_none_is_checked(checked: CheckedCloud) -> 
 
 
 def test_keys_in_a_secret_are_not_known_here(checked: CheckedCloud) -> None:
-    """Only the extension inside Lambda reads it."""
-    finding = find_worst(run_doctor(checked, **NO_KEYS, CBR_SYNC_SECRET_ID="cbr/keys"), "credentials")
+    """The function reads it, and the doctor does not."""
+    secret = {"CBR_SYNC_SECRET_ID": "cbr/keys", "AWS_REGION": "eu-west-1", **AWS}
+    finding = find_worst(run_doctor(checked, **NO_KEYS, **secret), "credentials")
     assert finding.verdict is Verdict.WARNING
     assert "CBR_SYNC_SECRET_ID" in finding.found
     assert "HUAWEICLOUD_SDK_AK" in finding.remedy

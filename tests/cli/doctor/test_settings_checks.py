@@ -7,6 +7,7 @@ import pytest
 from cbr_sync.cli.doctor.examine import examine
 from cbr_sync.cli.doctor.finding import Verdict
 from support.doctor import (
+    AWS,
     QUEUE,
     CheckedCloud,
     find_worst,
@@ -58,7 +59,7 @@ def test_without_a_region_there_is_nobody_to_ask(checked: CheckedCloud) -> None:
         ({"CBR_SYNC_WEBHOOK_SECRET": ""}, "webhooks", Verdict.OK, "all are refused"),
         ({}, "webhooks", Verdict.OK, "1 secret(s) and 0 token(s)"),
         (
-            {"CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": "keys"},
+            {"CBR_SYNC_WEBHOOK_SECRET": "", "CBR_SYNC_SECRET_ID": "keys", "AWS_REGION": "eu-west-1", **AWS},
             "webhooks",
             Verdict.OK,
             "unless what CBR_SYNC_SECRET_ID names",

@@ -69,7 +69,7 @@ def _check_credentials(calls: Calls) -> Iterator[Finding]:
 def _explain_no_keys(error: SettingsError, app: App) -> Finding:
     names = " and ".join(KEY_NAMES[0])
     if app.settings.secret_id and not any(app.environ.get(name) for pair in KEY_NAMES for name in pair):
-        found = "in the secret that CBR_SYNC_SECRET_ID names, which only the Lambda extension can read"
+        found = "in the secret that CBR_SYNC_SECRET_ID names, which is not read here"
         return Finding(
             "credentials", Verdict.WARNING, found, f"to have its keys checked, set {names} to them"
         )

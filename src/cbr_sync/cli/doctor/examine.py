@@ -40,7 +40,7 @@ def examine(
 
     Args:
         environ: What the function's environment would be. What a platform hands over beside it (an agency's
-            keys, what the secrets extension reads) is not known here.
+            keys, what a secret holds) is not known here.
         clock: The machine's, if left out.
         transport: Answers all requests in place of the network.
         settings_type: How the settings are read, and which of them are secret.
