@@ -68,6 +68,7 @@ check-deploy: $(DEPLOY)/sam/.ready $(DEPLOY)/scan/.ready build
 	$(DEPLOY)/scan/bin/bandit --quiet --recursive --configfile pyproject.toml src deploy
 	$(DEPLOY)/scan/bin/python deploy/audit.py
 	@if command -v terraform > /dev/null; then terraform fmt -check -diff -recursive deploy; else echo "no terraform here: its format is not checked"; fi
+	@sh deploy/validate.sh
 
 build: $(READY)
 	@$(BIN)/python deploy/bundle.py zips dist

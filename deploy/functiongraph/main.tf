@@ -1,172 +1,73 @@
-# The function's own rights, and nobody else's.
-resource "huaweicloud_identity_role" "this" {
-  name        = var.name
-  description = "What cbr-sync may do"
-  type        = "XA"
-  policy = jsonencode({
-    Version   = "1.1"
-    Statement = [{ Effect = "Allow", Action = local.actions }]
-  })
-}
+# A root that uses the module, once for each region. Copy it, and change it as you like.
+#
+# The keys of whoever deploys come from HW_ACCESS_KEY and HW_SECRET_KEY. They need the right to make agencies and
+# custom policies, and, for the webhook, APIG Administrator: FunctionGraph's own rights do not reach there.
+terraform {
+  required_version = ">= 1.5"
 
-# It takes about ten minutes until a new or changed agency works everywhere: until then runs are refused with 401
-# or 403, which cbr-sync reports and does not repeat. The first night is later than that.
-resource "huaweicloud_identity_agency" "this" {
-  name                   = var.name
-  description            = "FunctionGraph acts as this for cbr-sync"
-  delegated_service_name = "op_svc_cff"
-
-  project_role {
-    project = local.project_name
-    roles   = [huaweicloud_identity_role.this.name]
+  required_providers {
+    huaweicloud = {
+      source  = "huaweicloud/huaweicloud"
+      version = ">= 1.97.1, < 2"
+    }
   }
 }
 
-resource "huaweicloud_lts_group" "this" {
-  group_name  = var.name
-  ttl_in_days = var.log_retention_days
+provider "huaweicloud" {
+  # Of what has no region, such as agencies; everything else names its own.
+  region = sort(keys(var.regions))[0]
 }
 
-resource "huaweicloud_lts_stream" "this" {
-  group_id    = huaweicloud_lts_group.this.id
-  stream_name = var.name
+variable "regions" {
+  description = "The regions of the vaults, each with the id of its project, such as { cn-north-4 = { project_id = \"...\" } }"
+  type = map(object({
+    project_id      = string
+    vaults          = optional(string, "hybrid")
+    webhook_gateway = optional(object({ instance_id = string, group_id = string, path = optional(string, "/cbr-sync") }))
+  }))
 }
 
-# No VPC: it calls public endpoints only, and a VPC would cut them off without a NAT gateway.
-resource "huaweicloud_fgs_function" "this" {
-  name                  = var.name
-  description           = "Asks CBR to sync checkpoints of hybrid vaults"
-  app                   = "default"
-  functiongraph_version = "v2"
-  runtime               = "Python3.12"
-  handler               = "index.handler"
-  initializer_handler   = "index.initializer"
-  initializer_timeout   = 30
-  memory_size           = var.memory_size
-  timeout               = var.timeout
-  max_instance_num      = tostring(var.max_instances)
-
-  code_type     = "zip"
-  code_filename = basename(local.zip)
-  func_code     = filebase64(local.zip)
-
-  agency              = huaweicloud_identity_agency.this.name
-  user_data           = jsonencode(local.settings)
-  encrypted_user_data = length(local.encrypted_settings) == 0 ? null : jsonencode(local.encrypted_settings)
-
-  enable_lts_log  = true
-  log_group_id    = huaweicloud_lts_group.this.id
-  log_group_name  = huaweicloud_lts_group.this.group_name
-  log_stream_id   = huaweicloud_lts_stream.this.id
-  log_stream_name = huaweicloud_lts_stream.this.stream_name
+variable "alarm_emails" {
+  description = "Who is notified; each address has to be confirmed once"
+  type        = list(string)
+  default     = []
 }
 
-# What the first function could not serve is handed on to this one: it waits for the older sync for up to an hour, and
-# then hands on to itself. It has no trigger; a webhook has to be answered by the first one.
-resource "huaweicloud_fgs_function" "later" {
-  name                  = local.later_name
-  description           = "Waits for syncs that run, then serves the triggers that came meanwhile"
-  app                   = "default"
-  functiongraph_version = "v2"
-  runtime               = "Python3.12"
-  handler               = "index.handler"
-  initializer_handler   = "index.initializer"
-  initializer_timeout   = 30
-  memory_size           = var.memory_size
-  timeout               = 3600
-  max_instance_num      = "5"
-
-  code_type     = "zip"
-  code_filename = basename(local.zip)
-  func_code     = filebase64(local.zip)
-
-  agency              = huaweicloud_identity_agency.this.name
-  user_data           = jsonencode(local.settings)
-  encrypted_user_data = length(local.encrypted_settings) == 0 ? null : jsonencode(local.encrypted_settings)
-
-  enable_lts_log  = true
-  log_group_id    = huaweicloud_lts_group.this.id
-  log_group_name  = huaweicloud_lts_group.this.group_name
-  log_stream_id   = huaweicloud_lts_stream.this.id
-  log_stream_name = huaweicloud_lts_stream.this.stream_name
+variable "language" {
+  description = "The language of the messages: en (English) or zh (Chinese)"
+  type        = string
+  default     = "en"
 }
 
-# Invocations beyond five instances wait for one that ends, for a day at most.
-resource "huaweicloud_fgs_async_invoke_configuration" "later" {
-  function_urn                   = huaweicloud_fgs_function.later.urn
-  max_async_event_age_in_seconds = 86400
-  max_async_retry_attempts       = 2
-
-  on_failure {
-    destination = "SMN"
-    param       = jsonencode({ topic_urn = huaweicloud_smn_topic.failures.topic_urn })
-  }
+variable "webhook_secret" {
+  description = "Secrets of webhooks (whsec_...), separated by spaces; empty: none"
+  type        = string
+  default     = ""
+  sensitive   = true
 }
 
-# The provider ignores status when it makes a trigger: it is live after the first apply, whatever stands here.
-# Only its status can be changed later, so another schedule makes another trigger; and the service returns more keys
-# than it was given, which are no difference.
-resource "huaweicloud_fgs_function_trigger" "this" {
-  for_each = local.triggers
-
-  function_urn = huaweicloud_fgs_function.this.urn
-  type         = each.value.type
-  event_data   = jsonencode(each.value.data)
-
-  lifecycle {
-    ignore_changes       = [event_data]
-    replace_triggered_by = [terraform_data.trigger[each.key]]
-  }
+variable "webhook_token" {
+  description = "Tokens of webhooks whose senders cannot sign, separated by spaces; empty: none"
+  type        = string
+  default     = ""
+  sensitive   = true
 }
 
-# The triggers bore their types as names before there were two timers.
-moved {
-  from = huaweicloud_fgs_function_trigger.this["TIMER"]
-  to   = huaweicloud_fgs_function_trigger.this["nightly"]
+module "cbr_sync" {
+  source   = "./module"
+  for_each = var.regions
+
+  region          = each.key
+  project_id      = each.value.project_id
+  vaults          = each.value.vaults
+  webhook_gateway = each.value.webhook_gateway
+  webhook_secret  = var.webhook_secret
+  webhook_token   = var.webhook_token
+  alarm_emails    = var.alarm_emails
+  language        = var.language
 }
 
-moved {
-  from = huaweicloud_fgs_function_trigger.this["DEDICATEDGATEWAY"]
-  to   = huaweicloud_fgs_function_trigger.this["webhook"]
-}
-
-moved {
-  from = terraform_data.trigger["TIMER"]
-  to   = terraform_data.trigger["nightly"]
-}
-
-moved {
-  from = terraform_data.trigger["DEDICATEDGATEWAY"]
-  to   = terraform_data.trigger["webhook"]
-}
-
-resource "terraform_data" "trigger" {
-  for_each = local.triggers
-
-  input = each.value.data
-}
-
-# Without this FunctionGraph retries nothing, and notifies nobody.
-resource "huaweicloud_fgs_async_invoke_configuration" "this" {
-  function_urn                   = huaweicloud_fgs_function.this.urn
-  max_async_event_age_in_seconds = 3600
-  max_async_retry_attempts       = 2
-
-  on_failure {
-    destination = "SMN"
-    param       = jsonencode({ topic_urn = huaweicloud_smn_topic.failures.topic_urn })
-  }
-}
-
-resource "huaweicloud_smn_topic" "failures" {
-  name         = "${var.name}-failures"
-  display_name = "cbr-sync: events that were given up"
-}
-
-resource "huaweicloud_smn_subscription" "failures" {
-  count = var.alarm_email == "" ? 0 : 1
-
-  topic_urn = huaweicloud_smn_topic.failures.topic_urn
-  protocol  = "email"
-  endpoint  = var.alarm_email
+output "functions" {
+  description = "What was made in each region"
+  value       = module.cbr_sync
 }

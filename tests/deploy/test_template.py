@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
+import bundle
 from cbr_sync.follow import MAX_HOURS, PERIODS
 from cbr_sync.models import Kind, Status
 from cbr_sync.monitoring.metrics import (
@@ -117,6 +118,106 @@ def test_the_settings_it_makes_are_right() -> None:
 def test_no_permission_reaches_further_than_needed(statement: dict[str, Any]) -> None:
     """No wildcard action, and no resource but those of this stack and the one secret."""
     assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
+
+
+ROLE = {
+    "logs:CreateLogStream": {"LogGroup"},
+    "logs:PutLogEvents": {"LogGroup"},
+    "sqs:SendMessage": {"ResultQueue", "FailureQueue", "WorkQueue"},
+    "secretsmanager:GetSecretValue": {"SecretArn"},
+    "sqs:ReceiveMessage": {"WorkQueue"},
+    "sqs:DeleteMessage": {"WorkQueue"},
+    "sqs:GetQueueAttributes": {"WorkQueue"},
+    "sns:Publish": {"AlarmTopicArn", "AlarmTopic"},
+    "kms:Decrypt": {"SecretKmsKeyArn"},
+}
+SCHEDULE_ROLE = {"lambda:InvokeFunction": {"Function"}, "sqs:SendMessage": {"FailureQueue"}}
+
+
+def list_permissions(role: str) -> dict[str, set[str]]:
+    """Return what a role may do, and to which parameters and resources."""
+    found: dict[str, set[str]] = {}
+    for policy in RESOURCES[role]["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            inner = statement["Fn::If"][1] if "Fn::If" in statement else statement
+            assert inner["Effect"] == "Allow"
+            names = re.findall(r"'(?:Ref|Fn::GetAtt)': (?:\['|')(\w+)", str(inner["Resource"]))
+            actions = inner["Action"] if isinstance(inner["Action"], list) else [inner["Action"]]
+            for action in actions:
+                found.setdefault(action, set()).update(names)
+    return found
+
+
+@pytest.mark.parametrize(("role", "permissions"), [("FunctionRole", ROLE), ("ScheduleRole", SCHEDULE_ROLE)])
+def test_a_role_may_do_exactly_this(role: str, permissions: dict[str, set[str]]) -> None:
+    """No less: without one of them, the first night fails. And nobody else may take the role."""
+    assert list_permissions(role) == permissions
+    (statement,) = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    service = {"FunctionRole": "lambda.amazonaws.com", "ScheduleRole": "scheduler.amazonaws.com"}[role]
+    assert statement["Principal"] == {"Service": service}
+    assert statement["Action"] == "sts:AssumeRole"
+
+
+def test_a_secret_under_a_key_of_ones_own_is_decrypted_through_its_service_alone() -> None:
+    """Where it is, which may be another region than the stack's."""
+    (statement,) = (one for one in list_statements() if one["Action"] == "kms:Decrypt")
+    service, values = statement["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"]
+    assert service == "secretsmanager.${SecretRegion}.${AWS::URLSuffix}"
+    assert values["SecretRegion"]["Fn::Select"][0] == 3
+
+
+def test_the_runtime_and_the_machine_are_those_that_are_built() -> None:
+    """The wheels in the zip are for these alone."""
+    assert FUNCTION["Runtime"] == f"python{bundle.RUNTIME}"
+    (architecture,) = FUNCTION["Architectures"]
+    assert bundle.ZIPS[f"cbr-sync-lambda-{architecture}.zip"] == architecture
+    makefile = (ROOT / "src" / "Makefile").read_text(encoding="utf-8")
+    assert architecture in makefile
+
+
+def test_the_metrics_have_the_dimension_that_the_alarms_watch() -> None:
+    """Under another name no alarm would ever be raised."""
+    assert FUNCTION["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+
+
+def test_what_a_run_may_take_fits_the_gateway_the_queue_and_the_schedule() -> None:
+    """A poll must not show a message twice while it is served, and asynchronous events end within an hour."""
+    assert FUNCTION["Timeout"] == 60
+    assert RESOURCES["WorkQueue"]["Properties"]["VisibilityTimeout"] == 6 * FUNCTION["Timeout"]
+    assert FUNCTION["MemorySize"] == 512
+    redrive = RESOURCES["WorkQueue"]["Properties"]["RedrivePolicy"]
+    assert redrive == {
+        "deadLetterTargetArn": {"Fn::GetAtt": ["WorkDeadLetterQueue", "Arn"]},
+        "maxReceiveCount": 5,
+    }
+    config = FUNCTION["EventInvokeConfig"]
+    assert (config["MaximumEventAgeInSeconds"], config["MaximumRetryAttempts"]) == (3600, 2)
+    failure = {"Type": "SQS", "Destination": {"Fn::GetAtt": ["FailureQueue", "Arn"]}}
+    assert config["DestinationConfig"] == {"OnFailure": failure}
+    for schedule in (SCHEDULE, REPORT_SCHEDULE, TICKS):
+        retry = {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 3}
+        assert schedule["RetryPolicy"] == retry
+        assert schedule["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["FailureQueue", "Arn"]}}
+        assert schedule["OmitName"] is True
+    assert WORK["BatchSize"] == 10
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_raised_by_the_first_period(name: str) -> None:
+    """But for silence: those that count, at once, and by a sum or the highest value."""
+    alarm = RESOURCES[name]["Properties"]
+    if name.startswith("Quiet"):
+        return
+    assert alarm["EvaluationPeriods"] == 1
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    statistic, period, threshold = {
+        "FailureQueueAlarm": ("Maximum", 60, 0),
+        "WorkDeadLetterAlarm": ("Maximum", 60, 0),
+        "WorkQueueAgeAlarm": ("Maximum", 300, 3600),
+        "StaleVaultsAlarm": ("Maximum", 3600, 0),
+        "UnfinishedAlarm": ("SampleCount", 3600, 2),
+    }.get(name, ("Sum", 300, 0))
+    assert (alarm["Statistic"], alarm["Period"], alarm["Threshold"]) == (statistic, period, threshold)
 
 
 def test_the_secrets_arn_names_one_secret() -> None:

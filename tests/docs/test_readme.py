@@ -129,10 +129,13 @@ def test_the_template_parameters_exist() -> None:
 
 def test_the_terraform_variables_exist() -> None:
     """Those that are set in a block or named in the text."""
-    variables = (ROOT / "deploy" / "functiongraph" / "variables.tf").read_text(encoding="utf-8")
-    declared = set(re.findall(r'^variable "([a-z_]+)"', variables, re.MULTILINE))
-    assert set(re.findall(r"^ *([a-z_]+) += ", "".join(list_blocks("sh")), re.MULTILINE)) <= declared
-    assert {"people_topic_urn", "ping_url", "max_instances"} <= declared & list_code_spans()
+    folder = ROOT / "deploy" / "functiongraph"
+    root, module = (
+        set(re.findall(r'^variable "([a-z_]+)"', path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in (folder / "main.tf", folder / "module" / "variables.tf")
+    )
+    assert set(re.findall(r"^ *([a-z_]+) += ", "".join(list_blocks("sh")), re.MULTILINE)) <= root
+    assert {"topic_urn", "alarm_user", "failure_bucket", "max_instances"} <= module & list_code_spans()
 
 
 def test_the_runbook_knows_every_status_state_and_code_of_ours() -> None:
