@@ -2,8 +2,10 @@
 
 ``make build`` writes the zips; ``sam build`` makes the same content as a folder::
 
-    python3 deploy/bundle.py zips dist
-    python3 deploy/bundle.py tree FOLDER arm64
+    python3 deploy/bundle.py [--strict] zips dist
+    python3 deploy/bundle.py [--strict] tree FOLDER arm64
+
+With ``--strict`` it fails where something is missing on this machine that cold starts would pay for.
 
 The same input gives the same bytes: pinned wheels, checked by hash; sorted names; one fixed time.
 """
@@ -62,10 +64,16 @@ def pins(requirements: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def make_tree(target: Path, architecture: str) -> None:
+def make_tree(target: Path, architecture: str, *, strict: bool = False) -> None:
     """Fill a folder with what is deployed: our code, its packages, and bytecode for both.
 
+    Args:
+        target: The folder.
+        architecture: arm64 or x86_64.
+        strict: Fail without openssl, or without a Python of the runtime's version.
+
     Raises:
+        SystemExit: In strict mode, one of these is missing.
         subprocess.CalledProcessError: a package cannot be had, or something does not compile.
         RuntimeError: pip left out what is pinned.
     """
@@ -74,10 +82,11 @@ def make_tree(target: Path, architecture: str) -> None:
         for path in target.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copy(ROOT / "src" / "index.py", target)
+    shutil.copy(ROOT / "LICENSE", target)
     ignore = shutil.ignore_patterns("__pycache__", *LEFT_OUT)
     shutil.copytree(ROOT / "src" / "cbr_sync", target / "cbr_sync", ignore=ignore)
-    split_authorities(target / "certifi" / "cacert.pem", target / "cbr_sync" / "authorities")
-    _compile(target)
+    split_authorities(target / "certifi" / "cacert.pem", target / "cbr_sync" / "authorities", strict=strict)
+    _compile(target, strict=strict)
 
 
 def _install(target: Path, wheels: str) -> None:
@@ -92,13 +101,20 @@ def _install(target: Path, wheels: str) -> None:
         raise RuntimeError(f"pip did not install {', '.join(missing)}; see the markers in {REQUIREMENTS}")
 
 
-def split_authorities(bundled: Path, target: Path) -> None:
+def _warn(message: str, *, strict: bool) -> None:
+    """Say what is missing, and fail in strict mode."""
+    if strict:
+        sys.exit(message)
+    print(message, file=sys.stderr)
+
+
+def split_authorities(bundled: Path, target: Path, *, strict: bool = False) -> None:
     """Put each certificate of a file into one of its own, named as OpenSSL looks for it.
 
     So that a cold start reads the one it needs, not all; without openssl here it reads all.
     """
     if shutil.which("openssl") is None:
-        print("No openssl found: each cold start will read every certificate authority.", file=sys.stderr)
+        _warn("No openssl found: each cold start will read every certificate authority.", strict=strict)
         return
     target.mkdir()
     for certificate in _CERTIFICATE.findall(bundled.read_text(encoding="ascii")):
@@ -114,17 +130,17 @@ def _hash_subject(certificate: str) -> str:
     return answer.stdout.strip()
 
 
-def _compile(target: Path) -> None:
+def _compile(target: Path, *, strict: bool) -> None:
     """Bake in bytecode that is never checked: the platforms mount the code read-only, so they cannot.
 
     Without it each cold start compiles every module again.
     """
     python = find_python()
     if python is None:
-        print(
+        _warn(
             f"No Python {RUNTIME} found, so no bytecode is baked in, and cold starts take about twice as "
             f"long. Put python{RUNTIME} on the PATH and build again.",
-            file=sys.stderr,
+            strict=strict,
         )
         return
     command = [python, "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
@@ -144,7 +160,7 @@ def write_zip(tree: Path, path: Path) -> None:
             archive.writestr(entry, (tree / name).read_bytes())
 
 
-def write_zips(folder: Path) -> None:
+def write_zips(folder: Path, *, strict: bool = False) -> None:
     """Write every zip into a folder, and print their sizes.
 
     Raises:
@@ -154,7 +170,7 @@ def write_zips(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         trees = {architecture: Path(scratch, architecture) for architecture in WHEELS_OF}
         for architecture, tree in trees.items():
-            make_tree(tree, architecture)
+            make_tree(tree, architecture, strict=strict)
         print(f"{'zip':<50} {'zipped':>9} {'unzipped':>9} {'files':>6}  sha256")
         for name, architecture in ZIPS.items():
             write_zip(trees[architecture], folder / name)
@@ -174,13 +190,14 @@ def _described(path: Path) -> str:
 
 def main(arguments: list[str]) -> str | None:
     """Do as the command line says; returns what is wrong with it."""
-    match arguments:
+    strict = arguments[:1] == ["--strict"]
+    match arguments[1:] if strict else arguments:
         case ["zips", folder]:
-            write_zips(Path(folder))
+            write_zips(Path(folder), strict=strict)
         case ["tree", folder, architecture] if architecture in WHEELS_OF:
-            make_tree(Path(folder), architecture)
+            make_tree(Path(folder), architecture, strict=strict)
         case _:
-            return f"found {arguments}; say: zips FOLDER, or: tree FOLDER {'|'.join(WHEELS_OF)}"
+            return f"found {arguments}; say: [--strict] zips FOLDER, or: tree FOLDER {'|'.join(WHEELS_OF)}"
     return None
 
 

@@ -1,7 +1,7 @@
 """Edit each value of the template and of the Terraform module, and list the edits that no check notices.
 
-Each edit is tried in a copy: cfn-lint and the tests of tests/deploy/test_template.py for the template, the tests of
-tests/deploy/test_terraform.py and of the console's page for the module.
+Each edit is tried in a copy: with cfn-lint and tests/deploy/test_template.py for the template, with
+tests/deploy/test_terraform.py and the test of the console's page for the module.
 
     python deploy/mutate.py [template|terraform] [EVERY]
 
@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2

@@ -43,7 +43,7 @@ def test_exactly_the_modules_that_run_are_in(built_zip: Path) -> None:
     ours = {name for name in list_names(built_zip) if name.startswith("cbr_sync/") and name.endswith(".py")}
     expected = find_reachable({"aws_lambda", "functiongraph"}) | {"__init__"}
     assert ours == {f"cbr_sync/{module.replace('.', '/')}.py" for module in expected}
-    assert "index.py" in list_names(built_zip)
+    assert {"index.py", "LICENSE"} <= set(list_names(built_zip))
 
 
 def test_nothing_for_people_or_of_the_build_machine_is_in(built_zip: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_same_input_gives_the_same_bytes(zips: Path, tmp_path: Path) -> None
 def test_a_wrong_command_names_the_right_ones() -> None:
     """No traceback for a typo."""
     assert bundle.main(["tree", "x", "riscv"]) == (
-        "found ['tree', 'x', 'riscv']; say: zips FOLDER, or: tree FOLDER arm64|x86_64"
+        "found ['tree', 'x', 'riscv']; say: [--strict] zips FOLDER, or: tree FOLDER arm64|x86_64"
     )
 
 
@@ -116,6 +116,8 @@ def test_without_the_runtimes_python_it_says_what_is_missing(
     monkeypatch.setattr(bundle, "RUNTIME", "3.99")
     assert bundle.find_python() is None
     (tmp_path / "module.py").write_text("x = 1\n", encoding="utf-8")
-    bundle._compile(tmp_path)  # noqa: SLF001 - the whole build would fetch its packages again
+    bundle._compile(tmp_path, strict=False)  # noqa: SLF001 - the whole build would fetch its packages
     assert "No Python 3.99 found" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.pyc"))
+    with pytest.raises(SystemExit, match=r"No Python 3\.99 found"):
+        bundle._compile(tmp_path, strict=True)  # noqa: SLF001
